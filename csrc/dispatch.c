@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Which instruction set is in use. The binding sets it once, at import; reading it needs no lock.
+ */
+#include "fastloss.h"
+#include "kernels.h"
+
+#define FL_ISA_ROW(suffix, name, supported)                                                        \
+    extern fl_table const fl_table_f32_##suffix, fl_table_f64_##suffix;
+#include "isa.def"
+#undef FL_ISA_ROW
+
+#define FL_ISA_ROW(suffix, name, supported) {&fl_table_f32_##suffix, &fl_table_f64_##suffix},
+static fl_table const *const tables[][2] = {
+#include "isa.def"
+};
+#undef FL_ISA_ROW
+
+#define FL_ISA_ROW(suffix, name, supported) name,
+static char const *const names[] = {
+#include "isa.def"
+};
+#undef FL_ISA_ROW
+
+static int active;
+
+int fl_isa_count(void) { return sizeof names / sizeof *names; }
+
+char const *fl_isa_name(int isa) { return names[isa]; }
+
+int fl_isa_is_supported(int isa) {
+    int const supported[] = {
+#define FL_ISA_ROW(suffix, name, supported) supported,
+#include "isa.def"
+#undef FL_ISA_ROW
+    };
+    return supported[isa];
+}
+
+void fl_set_isa(int isa) { active = isa; }
+
+int fl_get_isa(void) { return active; }
+
+fl_table const *fl_active_table(int dtype) { return tables[active][dtype == FL_FLOAT64]; }
+
+char const *fl_compiler(void) {
+#ifdef __clang__
+    return "clang " __clang_version__;
+#else
+    return "gcc " __VERSION__;
+#endif
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * What `real` is in this object file. kernels.c is compiled once with FL_REAL_BITS 32 and once with 64
+ * for each instruction set.
+ */
+#ifndef FL_DTYPE_H
+#define FL_DTYPE_H
+
+#include "elementary.h"
+
+#define FL_JOIN_(a, b) a##b
+#define FL_JOIN(a, b) FL_JOIN_(a, b)
+
+#if FL_REAL_BITS == 32
+typedef float real;
+typedef int32_t integer; /* as wide as real, so that counts vectorise beside it */
+#define FL_REAL(name) name##_f32
+#define FL_REAL_STORAGE FL_FLOAT32
+#define FL_EXP_SCALE 0x1p-32
+#else
+typedef double real;
+typedef int64_t integer;
+#define FL_REAL(name) name##_f64
+#define FL_REAL_STORAGE FL_FLOAT64
+#define FL_EXP_SCALE 0x1p-64
+#endif
+
+#define R(x) ((real)(x))
+
+#define fl_abs FL_REAL(fl_abs)
+#define fl_copysign FL_REAL(fl_copysign)
+#define fl_max FL_REAL(fl_max)
+#define fl_min FL_REAL(fl_min)
+#define fl_fma FL_REAL(fl_fma)
+#define fl_difference_error FL_REAL(fl_difference_error)
+#define fl_exp_biased FL_REAL(fl_exp_biased)
+#define fl_exp FL_REAL(fl_exp)
+#define fl_exp_expm1 FL_REAL(fl_exp_expm1)
+#define fl_exp_pair FL_REAL(fl_exp_pair)
+#define fl_log FL_REAL(fl_log)
+#define fl_log1p FL_REAL(fl_log1p)
+#define fl_log_ratio FL_REAL(fl_log_ratio)
+
+#endif

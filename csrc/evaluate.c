@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Splits a call into tasks of a fixed number of rows, and combines their sums in order.
+ */
+#include <stdlib.h>
+
+#include "fastloss.h"
+#include "kernels.h"
+#include "parallel.h"
+
+#define FL_LOSS(name, kind, element, parameters) {#name, #kind, parameters, kind},
+fl_loss_info const fl_losses[] = {
+#include "losses.def"
+};
+#undef FL_LOSS
+
+int const fl_loss_count = sizeof fl_losses / sizeof *fl_losses;
+
+/* Elements of a task, and the size of a call below which threads cost more than they bring. */
+#define FL_TASK_ELEMENTS 16384
+#define FL_SERIAL_ELEMENTS 32768
+#define FL_INLINE_TASKS 64
+
+ptrdiff_t fl_block_rows(ptrdiff_t columns) {
+    ptrdiff_t rows = FL_TASK_ELEMENTS;
+    while (rows > 1 && rows * columns > FL_TASK_ELEMENTS)
+        rows /= 2;
+    return rows;
+}
+
+double fl_row_divisor(int loss, ptrdiff_t columns) {
+    return fl_losses[loss].kind == POINTWISE_MEAN ? (double)columns : 1;
+}
+
+typedef struct {
+    fl_call const *call;
+    fl_table const *table;
+    ptrdiff_t rows; /* in a task */
+    double factor;
+    fl_sum *sums;
+    fl_totals *totals;
+    fl_status *status;
+    int *binary;
+} task_context;
+
+static void range_of(task_context const *context, ptrdiff_t index, ptrdiff_t *first, ptrdiff_t *last) {
+    *first = index * context->rows;
+    *last = *first + context->rows;
+    if (*last > context->call->rows)
+        *last = context->call->rows;
+}
+
+static int thread_count(fl_call const *call) {
+    return call->rows * call->columns < FL_SERIAL_ELEMENTS ? 1 : call->threads;
+}
+
+static void check_task(void *argument, ptrdiff_t index) {
+    task_context *const context = argument;
+    ptrdiff_t first, last;
+    range_of(context, index, &first, &last);
+    context->status[index] =
+        context->table->check_rows(context->call, first, last, &context->totals[index]);
+}
+
+fl_status fl_prepare(fl_call const *call, fl_totals *totals) {
+    fl_kind const kind = fl_losses[call->loss].kind;
+    int const has_labels = kind == SPARSE_SOFTMAX || kind == SPARSE_NORMALIZE;
+    if (!has_labels && !call->sample_weight.data && !call->mask.data) {
+        fl_sum weight = {totals->weight, totals->weight_low};
+        fl_add(&weight, (double)call->rows);
+        totals->weight = weight.high;
+        totals->weight_low = weight.low;
+        totals->count += call->rows;
+        return FL_OK;
+    }
+    fl_totals few[FL_INLINE_TASKS];
+    fl_status few_status[FL_INLINE_TASKS];
+    ptrdiff_t const rows = fl_block_rows(call->columns), tasks = (call->rows + rows - 1) / rows;
+    int const inline_tasks = tasks <= FL_INLINE_TASKS;
+    task_context context = {.call = call, .table = fl_active_table(call->dtype), .rows = rows};
+    context.totals = inline_tasks ? few : malloc((size_t)tasks * sizeof *context.totals);
+    context.status = inline_tasks ? few_status : malloc((size_t)tasks * sizeof *context.status);
+    fl_status status = context.totals && context.status ? FL_OK : FL_NO_MEMORY;
+    if (status == FL_OK) {
+        for (ptrdiff_t i = 0; i < tasks; i++)
+            context.totals[i] = (fl_totals){0};
+        fl_parallel_for(tasks, call->rows < FL_SERIAL_ELEMENTS ? 1 : call->threads, check_task, &context);
+        fl_sum weight = {totals->weight, totals->weight_low};
+        for (ptrdiff_t i = 0; i < tasks && status == FL_OK; i++) {
+            status = context.status[i];
+            totals->bad_row = context.totals[i].bad_row;
+            fl_add(&weight, context.totals[i].weight);
+            weight.low += context.totals[i].weight_low;
+            totals->count += context.totals[i].count;
+        }
+        totals->weight = weight.high;
+        totals->weight_low = weight.low;
+    }
+    if (!inline_tasks) {
+        free(context.totals);
+        free(context.status);
+    }
+    return status;
+}
+
+static void run_task(void *argument, ptrdiff_t index) {
+    task_context *const context = argument;
+    ptrdiff_t first, last;
+    range_of(context, index, &first, &last);
+    context->sums[index] = (fl_sum){0, 0};
+    context->table->losses[context->call->loss](context->call, first, last, context->factor,
+                                                &context->sums[index]);
+}
+
+fl_status fl_run(fl_call const *call, double factor, fl_totals *totals) {
+    fl_sum few[FL_INLINE_TASKS];
+    ptrdiff_t const rows = fl_block_rows(call->columns), tasks = (call->rows + rows - 1) / rows;
+    int const inline_tasks = tasks <= FL_INLINE_TASKS;
+    task_context context = {
+        .call = call, .table = fl_active_table(call->dtype), .rows = rows, .factor = factor};
+    context.sums = inline_tasks ? few : malloc((size_t)tasks * sizeof *context.sums);
+    if (!context.sums)
+        return FL_NO_MEMORY;
+    fl_parallel_for(tasks, thread_count(call), run_task, &context);
+    fl_sum loss = {totals->loss, totals->loss_low};
+    for (ptrdiff_t i = 0; i < tasks; i++) {
+        fl_add(&loss, context.sums[i].high);
+        loss.low += context.sums[i].low;
+    }
+    totals->loss = loss.high;
+    totals->loss_low = loss.low;
+    if (!inline_tasks)
+        free(context.sums);
+    return FL_OK;
+}
+
+double fl_denominator(fl_totals const *totals, fl_reduction reduction) {
+    if (reduction == FL_SUM_OVER_BATCH_SIZE)
+        return (double)totals->count;
+    if (reduction == FL_MEAN_WITH_SAMPLE_WEIGHT)
+        return fl_value((fl_sum){totals->weight, totals->weight_low});
+    return 1;
+}
+
+double fl_reduce(fl_totals const *totals, fl_reduction reduction) {
+    double const sum = fl_value((fl_sum){totals->loss, totals->loss_low});
+    double const denominator = fl_denominator(totals, reduction);
+    return denominator == 0 ? 0 : sum / denominator;
+}
+
+static void binary_task(void *argument, ptrdiff_t index) {
+    task_context *const context = argument;
+    ptrdiff_t first, last;
+    range_of(context, index, &first, &last);
+    context->binary[index % FL_INLINE_TASKS] =
+        context->table->check_binary(context->call, first, last);
+}
+
+/* Waves of tasks, a single one first: labels of -1 and 1 are told from the first rows. */
+typedef struct {
+    task_context *context;
+    ptrdiff_t first;
+} wave;
+
+static void wave_task(void *argument, ptrdiff_t index) {
+    wave *const w = argument;
+    binary_task(w->context, w->first + index);
+}
+
+int fl_labels_are_binary(fl_call const *call) {
+    int binary[FL_INLINE_TASKS];
+    ptrdiff_t const rows = fl_block_rows(call->columns), tasks = (call->rows + rows - 1) / rows;
+    task_context context = {
+        .call = call, .table = fl_active_table(call->dtype), .rows = rows, .binary = binary};
+    for (wave w = {&context, 0}; w.first < tasks;) {
+        ptrdiff_t const most = w.first ? FL_INLINE_TASKS : 1, left = tasks - w.first;
+        ptrdiff_t const count = left < most ? left : most;
+        fl_parallel_for(count, thread_count(call), wave_task, &w);
+        for (ptrdiff_t i = 0; i < count; i++)
+            if (!binary[(w.first + i) % FL_INLINE_TASKS])
+                return 0;
+        w.first += count;
+    }
+    return 1;
+}

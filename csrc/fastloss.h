@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The C API of fastloss: everything that the Python binding, or another C program, calls.
+ */
+#ifndef FASTLOSS_H
+#define FASTLOSS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define FL_MAX_PARAMETERS 4
+#define FL_MAX_DIMENSIONS 16
+
+/* How the elements of an array lie in memory. */
+typedef enum {
+    FL_FLOAT32,
+    FL_FLOAT64,
+    FL_FLOAT16,
+    FL_BFLOAT16,
+    FL_BOOL,
+    FL_INT8,
+    FL_INT16,
+    FL_INT32,
+    FL_INT64,
+    FL_UINT8,
+    FL_UINT16,
+    FL_UINT32,
+    FL_UINT64
+} fl_storage;
+
+/* A strided array of rows and columns; data == NULL means that the argument is absent.
+ * Strides are in bytes, may be zero or negative, and need not be aligned. The rows are numbered
+ * over the outer dimensions of the call, last one fastest. */
+typedef struct {
+    char *data;
+    fl_storage storage;
+    int swapped; /* not the byte order of this machine */
+    ptrdiff_t column_stride;
+    ptrdiff_t row_strides[FL_MAX_DIMENSIONS];
+} fl_array;
+
+typedef enum { FL_SUM_OVER_BATCH_SIZE, FL_SUM, FL_MEAN_WITH_SAMPLE_WEIGHT, FL_NONE } fl_reduction;
+
+typedef enum { FL_OK, FL_NO_MEMORY, FL_BAD_LABEL, FL_BAD_WEIGHT } fl_status;
+
+/* One evaluation of a loss. */
+typedef struct {
+    int loss;  /* index into fl_losses */
+    int dtype; /* FL_FLOAT32 or FL_FLOAT64: what is computed in */
+    int threads;
+    int dimensions; /* outer dimensions; their product is rows */
+    ptrdiff_t shape[FL_MAX_DIMENSIONS];
+    ptrdiff_t rows, columns;
+    fl_array y_true, y_pred; /* y_true of a sparse loss has one column */
+    fl_array sample_weight;  /* one column */
+    fl_array mask;           /* one column, FL_BOOL */
+    fl_array losses;         /* output, one column: the weighted loss of each row */
+    fl_array gradient;       /* output */
+    fl_array hessian;        /* output: the diagonal */
+    double parameters[FL_MAX_PARAMETERS];
+    double label_scale, label_shift; /* y_true is replaced by label_scale * y_true + label_shift */
+    int has_ignore_class;
+    int64_t ignore_class;
+} fl_call;
+
+/* Sums over the rows seen so far, each as an unevaluated sum of two doubles. */
+typedef struct {
+    double loss, loss_low;
+    double weight, weight_low;
+    int64_t count;
+    ptrdiff_t bad_row; /* first offending row of the last call, when its status says so */
+} fl_totals;
+
+/* Which loop runs the element function; losses.def says what each does. */
+typedef enum {
+    POINTWISE_MEAN,
+    POINTWISE_SUM,
+    SOFTMAX,
+    SPARSE_SOFTMAX,
+    NORMALIZE,
+    SPARSE_NORMALIZE
+} fl_kind;
+
+typedef struct {
+    char const *name;
+    char const *kind_name;
+    char const *parameters; /* names, separated by commas */
+    fl_kind kind;
+} fl_loss_info;
+
+extern fl_loss_info const fl_losses[];
+extern int const fl_loss_count;
+
+/* Adds count and weight of the rows to totals; refuses bad labels and weights before anything is
+ * written. */
+fl_status fl_prepare(fl_call const *call, fl_totals *totals);
+
+/* Adds the losses of the rows to totals and writes the outputs. Each element of the gradient and
+ * Hessian is multiplied by the row's weight and by factor. */
+fl_status fl_run(fl_call const *call, double factor, fl_totals *totals);
+
+/* What the reduction divides the sum of the losses by. */
+double fl_denominator(fl_totals const *totals, fl_reduction reduction);
+
+/* The reduced value; 0 / 0 is 0. */
+double fl_reduce(fl_totals const *totals, fl_reduction reduction);
+
+/* What the loss of a row divides its sum over the columns by: columns, or 1 for a sum. */
+double fl_row_divisor(int loss, ptrdiff_t columns);
+
+/* Rows that are summed as one unit. Feeding rows in multiples of this number gives the same bits as
+ * feeding them at once. */
+ptrdiff_t fl_block_rows(ptrdiff_t columns);
+
+/* Whether every element of y_true is 0 or 1. */
+int fl_labels_are_binary(fl_call const *call);
+
+/* Instruction sets, best first. */
+int fl_isa_count(void);
+char const *fl_isa_name(int isa);
+int fl_isa_is_supported(int isa);
+void fl_set_isa(int isa);
+int fl_get_isa(void);
+
+/* Threads. */
+void fl_parallel_initialize(void);
+int fl_max_threads(void);
+char const *fl_parallel_backend(void);
+char const *fl_compiler(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

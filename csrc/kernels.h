@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * What the object files of one (dtype, instruction set) offer to the rest.
+ */
+#ifndef FL_KERNELS_H
+#define FL_KERNELS_H
+
+#include "fastloss.h"
+
+/* An unevaluated sum of two doubles. */
+typedef struct {
+    double high, low;
+} fl_sum;
+
+/* Adds a term; the rounding error goes to low (Knuth's TwoSum). */
+static inline void fl_add(fl_sum *sum, double term) {
+    double const high = sum->high + term, part = high - sum->high;
+    sum->low += (sum->high - (high - part)) + (term - part);
+    sum->high = high;
+}
+
+/* An infinite sum has a NaN for its error. */
+static inline double fl_value(fl_sum sum) {
+    return sum.low == sum.low ? sum.high + sum.low : sum.high;
+}
+
+/* Rows first .. last-1: adds their weighted losses to loss and writes the outputs. */
+typedef void fl_kernel(fl_call const *call, ptrdiff_t first, ptrdiff_t last, double factor, fl_sum *loss);
+
+/* Rows first .. last-1: their count and weight; the status tells about totals->bad_row. */
+typedef fl_status fl_row_check(fl_call const *call, ptrdiff_t first, ptrdiff_t last, fl_totals *totals);
+
+/* Rows first .. last-1: whether every element of y_true is 0 or 1. */
+typedef int fl_binary_check(fl_call const *call, ptrdiff_t first, ptrdiff_t last);
+
+typedef struct {
+    fl_kernel *const *losses;
+    fl_row_check *check_rows;
+    fl_binary_check *check_binary;
+} fl_table;
+
+/* The table of a dtype (FL_FLOAT32 or FL_FLOAT64) for the instruction set in use. */
+fl_table const *fl_active_table(int dtype);
+
+#endif

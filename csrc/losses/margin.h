@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Losses of the margin y_true * y_pred, y_true = -1 or 1.
+ */
+
+/* Hinge.
+ *
+ *   value = max(1 - y*p, 0), gradient = -y where 1 - y*p > 0 else 0, hessian = 0
+ *
+ * fma rounds 1 - y*p once, which keeps it accurate where y*p is close to 1.
+ */
+FL_INLINE fl_element hinge(real y_true, real y_pred, real const *parameter) {
+    (void)parameter;
+    real const margin = fl_fma(-y_true, y_pred, R(1));
+    return (fl_element){.value = fl_max(margin, R(0)),
+                        .gradient = margin > R(0) ? -y_true : R(0) * margin,
+                        .hessian = margin != margin ? margin : R(0)};
+}

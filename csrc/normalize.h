@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Losses of log clip(y_pred / S, epsilon, 1 - epsilon), S the sum of a row, with dense or integer labels.
+ *
+ * With S as an unevaluated sum of two numbers, -log(p/S) = log1p((S - p)/p) is accurate also where p/S is
+ * close to 1. The clip is done on the logarithm, where its bounds -log1p(-epsilon) and -log(epsilon) are
+ * exact to an ulp. A clipped class has no derivative.
+ */
+typedef struct {
+    real log_probability, others; /* others = S - p */
+    real inside;                  /* 1, or 0 where clipped */
+} clipped_class;
+
+FL_INLINE clipped_class clip_class(real p, real sum, real sum_low, real least, real most) {
+    real const others = (sum - p) + sum_low;
+    real const log = fl_log1p(others / fl_max(p, R(0)));
+    return (clipped_class){.log_probability = -fl_min(fl_max(log, least), most),
+                           .others = others,
+                           .inside = log >= least && log <= most ? R(1) : R(0)};
+}
+
+/* The chain rule: with b = y*slope, c = y*curvature of this class where it is not clipped, and B, C their
+ * sums,
+ *
+ *   gradient = b*(1/p - 1/S) - (B - b)/S
+ *   hessian  = c*(1/p - 1/S)^2 - b*(1/p^2 - 1/S^2) + (C - c + B - b)/S^2
+ *
+ * where 1/p - 1/S = (S - p)/(p*S), so that nothing cancels for one-hot labels.
+ */
+FL_INLINE fl_element normalized_element(real y, real p, clipped_class class, fl_term term, real sum,
+                                        real slope, real curvature, real scale) {
+    int const live = y != R(0) && class.inside != R(0);
+    real const b = live ? y * term.slope : R(0), c = live ? y * term.curvature : R(0);
+    real const difference = class.others / p / sum;
+    real const own = b * difference, rest = (slope - b) / sum;
+    real const own_curvature = c * difference * difference - own * (R(1) / p + R(1) / sum);
+    return (fl_element){.value = R(0),
+                        .gradient = scale * ((live ? own : R(0)) - rest),
+                        .hessian = scale * ((live ? own_curvature : R(0)) +
+                                            (curvature - c + slope - b) / sum / sum)};
+}
+
+/* The sum of a row as two doubles. */
+static fl_sum normalize_statistics(fl_call const *call, ptrdiff_t row, real *scratch) {
+    fl_sum total = {0, 0};
+    for (ptrdiff_t column = 0; column < call->columns; column += FL_BLOCK) {
+        ptrdiff_t const n = call->columns - column < FL_BLOCK ? call->columns - column : FL_BLOCK;
+        real const *const p = view(call, &call->y_pred, (fl_block){row, 1, column, n}, scratch);
+        fl_sum const part = exact_sum_block(p, n);
+        fl_add(&total, part.high);
+        total.low += part.low;
+    }
+    double const high = total.high + total.low;
+    return (fl_sum){high, (total.high - high) + total.low};
+}
+
+static void run_sparse_normalize(fl_call const *call, ptrdiff_t first, ptrdiff_t last, double factor,
+                                 fl_sum *loss, sparse_loops const *loops) {
+    real scratch[FL_BLOCK], gradient_scratch[FL_BLOCK], hessian_scratch[FL_BLOCK];
+    real log_probability[FL_BATCH], value[FL_BATCH], slope[FL_BATCH], curvature[FL_BATCH];
+    real parameter[FL_MAX_PARAMETERS];
+    double weight[FL_BATCH], row_loss[FL_BATCH], sum[FL_BATCH], others[FL_BATCH], p[FL_BATCH];
+    int64_t label[FL_BATCH];
+    double const epsilon = call->parameters[0];
+    double const least = -fl_log1p_f64(-epsilon), most = -fl_log_f64(epsilon);
+    real_parameters(call, parameter);
+    for (ptrdiff_t row = first; row < last; row += FL_BATCH) {
+        ptrdiff_t const rows = last - row < FL_BATCH ? last - row : FL_BATCH;
+        row_labels(call, row, rows, label);
+        row_label_weights(call, row, rows, label, weight);
+        for (ptrdiff_t r = 0; r < rows; r++) {
+            sum[r] = p[r] = 1;
+            others[r] = 0;
+            if (weight[r] == 0)
+                continue;
+            fl_sum const total = normalize_statistics(call, row + r, scratch);
+            sum[r] = total.high;
+            p[r] = (double)*view(call, &call->y_pred, (fl_block){row + r, 1, label[r], 1}, scratch);
+            others[r] = (total.high - p[r]) + total.low;
+        }
+        double inside[FL_BATCH];
+#pragma omp simd
+        for (ptrdiff_t r = 0; r < rows; r++) {
+            double const log = fl_log1p_f64(others[r] / fl_max_f64(p[r], 0));
+            inside[r] = log >= least && log <= most ? 1 : 0;
+            log_probability[r] = (real)-fl_min_f64(fl_max_f64(log, least), most);
+        }
+        loops->terms(log_probability, rows, parameter + 1, value, slope, curvature);
+        for (ptrdiff_t r = 0; r < rows; r++)
+            row_loss[r] = weight[r] == 0 ? 0 : weight[r] * (double)value[r];
+        put_losses(call, row, rows, row_loss);
+        fl_add(loss, sum_doubles(row_loss, rows));
+        if (!call->gradient.data)
+            continue;
+        for (ptrdiff_t r = 0; r < rows; r++) {
+            double const scale = weight[r] * factor, s = sum[r];
+            double const b = inside[r] * (double)slope[r], c = inside[r] * (double)curvature[r];
+            real const rest = inside[r] == 0 ? R(0) : (real)(-scale * b / s);
+            real const rest_curvature = inside[r] == 0 ? R(0) : (real)(scale * (b + c) / s / s);
+            for (ptrdiff_t column = 0; column < call->columns; column += FL_BLOCK) {
+                ptrdiff_t const n = call->columns - column < FL_BLOCK ? call->columns - column : FL_BLOCK;
+                fl_block const block = {row + r, 1, column, n};
+                real *const gradient = target(call, &call->gradient, block, gradient_scratch);
+                real *const hessian = target(call, &call->hessian, block, hessian_scratch);
+                if (weight[r] == 0) {
+                    put_zeros(call, block, gradient, hessian);
+                    continue;
+                }
+                real const poison = s != s ? (real)s : R(0);
+                for (ptrdiff_t i = 0; i < n; i++)
+                    gradient[i] = rest + poison;
+                if (hessian)
+                    for (ptrdiff_t i = 0; i < n; i++)
+                        hessian[i] = rest_curvature + poison;
+                if (inside[r] != 0 && label[r] >= column && label[r] < column + n) {
+                    double const difference = others[r] / p[r] / s;
+                    gradient[label[r] - column] = (real)(scale * b * difference);
+                    if (hessian)
+                        hessian[label[r] - column] =
+                            (real)(scale * (c * difference * difference - b * difference * (1 / p[r] + 1 / s)));
+                }
+                put(call, &call->gradient, block, gradient);
+                if (hessian)
+                    put(call, &call->hessian, block, hessian);
+            }
+        }
+    }
+}
+
+static void normalized_row(fl_call const *call, ptrdiff_t row, real *scratch, class_row *out) {
+    double const epsilon = call->parameters[0];
+    fl_sum const sum = normalize_statistics(call, row, scratch);
+    out->sum = (real)sum.high;
+    out->sum_low = (real)((sum.high - (double)out->sum) + sum.low);
+    out->least = (real)-fl_log1p_f64(-epsilon);
+    out->most = (real)-fl_log_f64(epsilon);
+}
+
+#define FL_NORMALIZE_LOOPS(name, element)                                                          \
+    static void name##_dense_terms(real const *y_true, real const *y_pred, ptrdiff_t n,            \
+                                   real const *parameter, class_row const *row, real *value,       \
+                                   real *slope, real *curvature) {                                               \
+        real const q[FL_MAX_PARAMETERS] = FL_PARAMETERS(parameter);                                \
+        real const sum = row->sum, low = row->sum_low, least = row->least, most = row->most;       \
+        _Pragma("omp simd") for (ptrdiff_t i = 0; i < n; i++) {                                    \
+            real const y = y_true[i];                                                              \
+            clipped_class const t = clip_class(y_pred[i], sum, low, least, most);                  \
+            fl_term const f = element(t.log_probability, q);                                       \
+            value[i] = y == R(0) ? R(0) : y * f.value;                                         \
+            slope[i] = y == R(0) || t.inside == R(0) ? R(0) : y * f.slope;                     \
+            curvature[i] = y == R(0) || t.inside == R(0) ? R(0) : y * f.curvature;             \
+        }                                                                                          \
+    }                                                                                              \
+    static void name##_dense_derivatives(real const *y_true, real const *y_pred, ptrdiff_t n,      \
+                                         real const *parameter, class_row const *row,         \
+                                         real scale, real *gradient, real *hessian) {              \
+        real const q[FL_MAX_PARAMETERS] = FL_PARAMETERS(parameter);                                \
+        real const sum = row->sum, low = row->sum_low, least = row->least, most = row->most;       \
+        real const slope = row->slope, curvature = row->curvature;                                 \
+        real *const second = hessian ? hessian : gradient;                                         \
+        _Pragma("omp simd") for (ptrdiff_t i = 0; i < n; i++) {                                    \
+            real const p = y_pred[i];                                                              \
+            clipped_class const t = clip_class(p, sum, low, least, most);                          \
+            fl_element const e = normalized_element(y_true[i], p, t,                               \
+                                                    element(t.log_probability, q), sum, slope,     \
+                                                    curvature, scale);                             \
+            second[i] = e.hessian;                                                                 \
+            gradient[i] = e.gradient;                                                              \
+        }                                                                                          \
+    }

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The only file that knows OpenMP. Work comes as numbered tasks whose partial results the caller
+ * combines in order, so that the number of threads never changes a bit.
+ */
+#include "parallel.h"
+
+#include "fastloss.h"
+
+#ifdef _OPENMP
+#include <omp.h>
+#include <pthread.h>
+
+/* libgomp's pool does not survive fork: a child that starts a team hangs. */
+static int forked;
+
+static void mark_forked(void) { forked = 1; }
+
+void fl_parallel_initialize(void) {
+    static int registered;
+    if (!registered)
+        registered = pthread_atfork(NULL, NULL, mark_forked) == 0;
+}
+
+int fl_max_threads(void) {
+    if (forked || omp_in_parallel())
+        return 1;
+    int const threads = omp_get_max_threads(), processors = omp_get_num_procs();
+    return threads < processors ? threads : processors;
+}
+
+char const *fl_parallel_backend(void) { return "OpenMP"; }
+
+void fl_parallel_for(ptrdiff_t count, int threads, fl_task task, void *context) {
+    if (forked || omp_in_parallel())
+        threads = 1;
+    if (threads > count)
+        threads = (int)count;
+    if (threads > 1) {
+#pragma omp parallel for num_threads(threads) schedule(dynamic)
+        for (ptrdiff_t i = 0; i < count; i++)
+            task(context, i);
+        return;
+    }
+    for (ptrdiff_t i = 0; i < count; i++)
+        task(context, i);
+}
+
+#else
+
+void fl_parallel_initialize(void) {}
+
+int fl_max_threads(void) { return 1; }
+
+char const *fl_parallel_backend(void) { return "none"; }
+
+void fl_parallel_for(ptrdiff_t count, int threads, fl_task task, void *context) {
+    (void)threads;
+    for (ptrdiff_t i = 0; i < count; i++)
+        task(context, i);
+}
+
+#endif

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef FL_PARALLEL_H
+#define FL_PARALLEL_H
+
+#include <stddef.h>
+
+typedef void (*fl_task)(void *context, ptrdiff_t index);
+
+/* Runs tasks 0 .. count-1 on at most `threads` threads, in no particular order. */
+void fl_parallel_for(ptrdiff_t count, int threads, fl_task task, void *context);
+
+#endif

@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Finding rows in strided arrays, a block at a time, and what belongs to a row: weight, mask, label.
+ */
+#ifndef FL_ROWS_H
+#define FL_ROWS_H
+
+#include "dtype.h"
+#include "fastloss.h"
+#include "kernels.h"
+#include "storage.h"
+
+#if FL_REAL_BITS == 32
+FL_DEFINE_LOAD(float, f32)
+#endif
+FL_DEFINE_LOAD(double, f64)
+#define load FL_REAL(load)
+
+/* Elements that are worked on at a time: small enough for a few such arrays in the first-level cache. */
+#define FL_BLOCK 1024
+
+#define FL_LANES 32
+
+/* Sums are taken in double over a fixed number of lanes, so that neither the vector width nor the
+ * number of threads changes a bit. */
+static double sum_block(real const *value, ptrdiff_t n) {
+    double lane[FL_LANES] = {0};
+    ptrdiff_t i = 0;
+    for (; i + FL_LANES <= n; i += FL_LANES)
+        for (int j = 0; j < FL_LANES; j++)
+            lane[j] += (double)value[i + j];
+    for (int j = 0; i + j < n; j++)
+        lane[j] += (double)value[i + j];
+    for (int width = FL_LANES / 2; width > 0; width /= 2)
+        for (int j = 0; j < width; j++)
+            lane[j] += lane[j + width];
+    return lane[0];
+}
+
+/* The same with the rounding errors kept. */
+static fl_sum exact_sum_block(real const *value, ptrdiff_t n) {
+    double high[FL_LANES] = {0}, low[FL_LANES] = {0};
+    for (ptrdiff_t i = 0; i < n; i += FL_LANES) {
+        int const lanes = n - i < FL_LANES ? (int)(n - i) : FL_LANES;
+#pragma omp simd
+        for (int j = 0; j < lanes; j++) {
+            double const term = (double)value[i + j], sum = high[j] + term, part = sum - high[j];
+            low[j] += (high[j] - (sum - part)) + (term - part);
+            high[j] = sum;
+        }
+    }
+    fl_sum total = {0, 0};
+    for (int j = 0; j < FL_LANES; j++) {
+        fl_add(&total, high[j]);
+        total.low += low[j];
+    }
+    return total;
+}
+
+static double sum_doubles(double const *value, ptrdiff_t n) {
+    double lane[FL_LANES] = {0};
+    ptrdiff_t i = 0;
+    for (; i + FL_LANES <= n; i += FL_LANES)
+        for (int j = 0; j < FL_LANES; j++)
+            lane[j] += value[i + j];
+    for (int j = 0; i + j < n; j++)
+        lane[j] += value[i + j];
+    for (int width = FL_LANES / 2; width > 0; width /= 2)
+        for (int j = 0; j < width; j++)
+            lane[j] += lane[j + width];
+    return lane[0];
+}
+
+static char *row_address(fl_call const *call, fl_array const *array, ptrdiff_t row) {
+    char *address = array->data;
+    int d = call->dimensions - 1;
+    for (; d > 0; d--) {
+        address += row % call->shape[d] * array->row_strides[d];
+        row /= call->shape[d];
+    }
+    return address + row * array->row_strides[0];
+}
+
+/* One element a row, for rows first .. first+n-1: runs along the last outer dimension. */
+#define FL_FOR_EACH_RUN(call, array, first, n, BODY)                                               \
+    for (ptrdiff_t done = 0, run; done < (n); done += run) {                                       \
+        int const last_dimension = (call)->dimensions - 1;                                         \
+        run = (n) - done;                                                                          \
+        if (last_dimension > 0) {                                                                  \
+            ptrdiff_t const extent = (call)->shape[last_dimension];                                \
+            ptrdiff_t const left = extent - ((first) + done) % extent;                             \
+            run = left < run ? left : run;                                                         \
+        }                                                                                          \
+        char *const address = row_address(call, array, (first) + done);                            \
+        ptrdiff_t const stride = (array)->row_strides[last_dimension];                             \
+        BODY                                                                                       \
+    }
+
+/* Rows that share one rectangle of a block. */
+typedef struct {
+    ptrdiff_t row, rows, column, columns;
+} fl_block;
+
+/* Whether the rows of a block lie one after the other, so that it is one run of elements; its stride. */
+static int is_run(fl_call const *call, fl_array const *array, fl_block block, ptrdiff_t *stride) {
+    *stride = array->column_stride;
+    if (block.rows == 1)
+        return 1;
+    if (call->dimensions > 1)
+        return 0;
+    if (block.columns == 1)
+        *stride = array->row_strides[0];
+    return block.columns == 1 || array->row_strides[0] == block.columns * array->column_stride;
+}
+
+/* The address of a block that can be used where it is, or NULL. */
+static real *in_place(fl_call const *call, fl_array const *array, fl_block block) {
+    ptrdiff_t stride;
+    if (array->storage != FL_REAL_STORAGE || array->swapped || !is_run(call, array, block, &stride) ||
+        (stride != sizeof(real) && block.rows * block.columns > 1))
+        return NULL;
+    char *const address = row_address(call, array, block.row) + block.column * array->column_stride;
+    return (uintptr_t)address % sizeof(real) ? NULL : (real *)address;
+}
+
+/* A block as contiguous reals: in place, or converted into scratch. */
+static real const *view(fl_call const *call, fl_array const *array, fl_block block, real *scratch) {
+    real const *const direct = in_place(call, array, block);
+    if (direct)
+        return direct;
+    ptrdiff_t stride;
+    ptrdiff_t const offset = block.column * array->column_stride;
+    if (is_run(call, array, block, &stride))
+        load(scratch, row_address(call, array, block.row) + offset, stride, block.rows * block.columns,
+             array->storage, array->swapped);
+    else
+        for (ptrdiff_t r = 0; r < block.rows; r++)
+            load(scratch + r * block.columns, row_address(call, array, block.row + r) + offset,
+                 array->column_stride, block.columns, array->storage, array->swapped);
+    return scratch;
+}
+
+/* Writes a block that was computed in scratch; one computed in place is there already. */
+static void put(fl_call const *call, fl_array const *array, fl_block block, real const *values) {
+    if (in_place(call, array, block) == values)
+        return;
+    ptrdiff_t stride;
+    ptrdiff_t const offset = block.column * array->column_stride;
+    if (is_run(call, array, block, &stride))
+        store(row_address(call, array, block.row) + offset, values, stride, block.rows * block.columns,
+              array->storage, array->swapped);
+    else
+        for (ptrdiff_t r = 0; r < block.rows; r++)
+            store(row_address(call, array, block.row + r) + offset, values + r * block.columns,
+                  array->column_stride, block.columns, array->storage, array->swapped);
+}
+
+/* Where to compute an output block: in place if possible; NULL if the output is not wanted. */
+static real *target(fl_call const *call, fl_array const *array, fl_block block, real *scratch) {
+    if (!array->data)
+        return NULL;
+    real *const direct = in_place(call, array, block);
+    return direct ? direct : scratch;
+}
+
+/* y_true of a block, after label_scale and label_shift. */
+static real const *view_labels(fl_call const *call, fl_block block, real *scratch) {
+    real const *const y_true = view(call, &call->y_true, block, scratch);
+    if (call->label_scale == 1 && call->label_shift == 0)
+        return y_true;
+    real const scale = (real)call->label_scale, shift = (real)call->label_shift;
+#pragma omp simd
+    for (ptrdiff_t i = 0; i < block.rows * block.columns; i++)
+        scratch[i] = fl_fma(scale, y_true[i], shift);
+    return scratch;
+}
+
+static int has_labels(fl_call const *call) {
+    fl_kind const kind = fl_losses[call->loss].kind;
+    return kind == SPARSE_SOFTMAX || kind == SPARSE_NORMALIZE;
+}
+
+/* The labels of n <= FL_BLOCK rows. */
+static void row_labels(fl_call const *call, ptrdiff_t first, ptrdiff_t n, int64_t *label) {
+    fl_array const *const array = &call->y_true;
+    FL_FOR_EACH_RUN(call, array, first, n,
+                    load_labels(label + done, address, stride, run, array->storage, array->swapped);)
+}
+
+/* The weights of n <= FL_BLOCK rows: 0 where the row is masked. */
+static void row_weights(fl_call const *call, ptrdiff_t first, ptrdiff_t n, double *weight) {
+    if (call->sample_weight.data) {
+        fl_array const *const array = &call->sample_weight;
+        FL_FOR_EACH_RUN(call, array, first, n,
+                        load_f64(weight + done, address, stride, run, array->storage, array->swapped);)
+    } else {
+        for (ptrdiff_t i = 0; i < n; i++)
+            weight[i] = 1;
+    }
+    if (call->mask.data) {
+        fl_array const *const array = &call->mask;
+        FL_FOR_EACH_RUN(call, array, first, n, for (ptrdiff_t i = 0; i < run; i++)
+                            weight[done + i] = address[i * stride] ? weight[done + i] : 0;)
+    }
+}
+
+/* Whether every row counts, with weight 1. */
+static int is_unweighted(fl_call const *call) {
+    return !call->sample_weight.data && !call->mask.data && !call->has_ignore_class;
+}
+
+/* The weights of rows with labels: 0 also where the label is the ignored class. */
+static void row_label_weights(fl_call const *call, ptrdiff_t first, ptrdiff_t n, int64_t const *label,
+                              double *weight) {
+    row_weights(call, first, n, weight);
+    if (call->has_ignore_class)
+        for (ptrdiff_t i = 0; i < n; i++)
+            weight[i] = label[i] == call->ignore_class ? 0 : weight[i];
+}
+
+/* The per-row output, if it is wanted. */
+static void put_losses(fl_call const *call, ptrdiff_t first, ptrdiff_t n, double const *row_loss) {
+    real value[FL_BLOCK];
+    if (!call->losses.data)
+        return;
+    for (ptrdiff_t i = 0; i < n; i++)
+        value[i] = (real)row_loss[i];
+    fl_array const *const array = &call->losses;
+    FL_FOR_EACH_RUN(call, array, first, n,
+                    store(address, value + done, stride, run, array->storage, array->swapped);)
+}
+
+/* Derivatives of a row that does not count. */
+static void put_zeros(fl_call const *call, fl_block block, real *gradient, real *hessian) {
+    for (ptrdiff_t i = 0; i < block.columns; i++)
+        gradient[i] = 0;
+    put(call, &call->gradient, block, gradient);
+    if (!hessian)
+        return;
+    for (ptrdiff_t i = 0; i < block.columns; i++)
+        hessian[i] = 0;
+    put(call, &call->hessian, block, hessian);
+}
+
+static fl_status check_rows(fl_call const *call, ptrdiff_t first, ptrdiff_t last, fl_totals *totals) {
+    double weight[FL_BLOCK];
+    int64_t label[FL_BLOCK];
+    unsigned char counted[FL_BLOCK];
+    for (ptrdiff_t row = first; row < last; row += FL_BLOCK) {
+        ptrdiff_t const n = last - row < FL_BLOCK ? last - row : FL_BLOCK;
+        row_weights(call, row, n, weight);
+        for (ptrdiff_t i = 0; i < n; i++)
+            counted[i] = 1;
+        if (call->mask.data) {
+            fl_array const *const array = &call->mask;
+            FL_FOR_EACH_RUN(call, array, row, n, for (ptrdiff_t i = 0; i < run; i++)
+                                counted[done + i] = address[i * stride] != 0;)
+        }
+        if (has_labels(call)) {
+            row_labels(call, row, n, label);
+            int bad = 0;
+            for (ptrdiff_t i = 0; i < n; i++) {
+                int const ignored = call->has_ignore_class && label[i] == call->ignore_class;
+                counted[i] &= !ignored;
+                bad |= counted[i] & ((uint64_t)label[i] >= (uint64_t)call->columns);
+            }
+            if (bad)
+                for (ptrdiff_t i = 0; i < n; i++)
+                    if (counted[i] && (uint64_t)label[i] >= (uint64_t)call->columns) {
+                        totals->bad_row = row + i;
+                        return FL_BAD_LABEL;
+                    }
+        }
+        int64_t count = 0;
+        for (ptrdiff_t i = 0; i < n; i++) {
+            weight[i] = counted[i] ? weight[i] : 0;
+            count += counted[i];
+        }
+        double const sum = sum_doubles(weight, n);
+        if (sum != sum)
+            for (ptrdiff_t i = 0; i < n; i++)
+                if (weight[i] != weight[i]) {
+                    totals->bad_row = row + i;
+                    return FL_BAD_WEIGHT;
+                }
+        fl_sum total = {totals->weight, totals->weight_low};
+        fl_add(&total, sum);
+        totals->weight = total.high;
+        totals->weight_low = total.low;
+        totals->count += count;
+    }
+    return FL_OK;
+}
+
+static int check_binary(fl_call const *call, ptrdiff_t first, ptrdiff_t last) {
+    real scratch[FL_BLOCK];
+    ptrdiff_t const step = call->columns < FL_BLOCK ? FL_BLOCK / (call->columns ? call->columns : 1) : 1;
+    for (ptrdiff_t row = first; row < last; row += step)
+        for (ptrdiff_t column = 0; column < call->columns; column += FL_BLOCK) {
+            fl_block const block = {row, last - row < step ? last - row : step, column,
+                                    call->columns - column < FL_BLOCK ? call->columns - column : FL_BLOCK};
+            real const *const y_true = view(call, &call->y_true, block, scratch);
+            integer other = 0;
+#pragma omp simd reduction(| : other)
+            for (ptrdiff_t i = 0; i < block.rows * block.columns; i++)
+                other |= y_true[i] != R(0) && y_true[i] != R(1);
+            if (other)
+                return 0;
+        }
+    return 1;
+}
+
+#endif

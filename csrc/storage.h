@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Loading and storing blocks: any storage, stride, alignment and byte order on one side, contiguous
+ * float or double on the other. It is why no input is ever converted or copied whole.
+ */
+#ifndef FL_STORAGE_H
+#define FL_STORAGE_H
+
+#include <string.h>
+
+#include "dtype.h"
+#include "fastloss.h"
+
+static size_t const storage_size[] = {4, 8, 2, 2, 1, 1, 2, 4, 8, 1, 2, 4, 8};
+
+/* binary16 to float, exact: shift the fields into place, then let one multiplication by 2^112 correct
+ * the exponent bias, which also normalises subnormals. */
+FL_INLINE float float_from_half(uint16_t half) {
+    uint32_t const magnitude = (uint32_t)(half & 0x7fff) << 13, sign = (uint32_t)(half & 0x8000) << 16;
+    uint32_t const infinite = magnitude | 0x7f800000u;
+    float scaled;
+    memcpy(&scaled, &magnitude, sizeof scaled);
+    scaled *= 0x1p112f;
+    uint32_t bits;
+    memcpy(&bits, &scaled, sizeof bits);
+    bits = (magnitude >= 0x0f800000u ? infinite : bits) | sign;
+    memcpy(&scaled, &bits, sizeof scaled);
+    return scaled;
+}
+
+/* float to binary16, to nearest even. Adding 0.5 aligns a subnormal result to its last place. */
+FL_INLINE uint16_t half_from_float(float value) {
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    uint32_t const sign = (bits >> 16) & 0x8000u, magnitude = bits & 0x7fffffffu;
+    float tiny;
+    memcpy(&tiny, &magnitude, sizeof tiny);
+    tiny += 0.5f;
+    uint32_t subnormal;
+    memcpy(&subnormal, &tiny, sizeof subnormal);
+    subnormal -= 0x3f000000u;
+    uint32_t const normal = (magnitude - 0x38000000u + 0xfffu + ((magnitude >> 13) & 1u)) >> 13;
+    uint32_t const special = magnitude > 0x7f800000u ? 0x7e00u : 0x7c00u;
+    uint32_t const finite = magnitude < 0x38800000u ? subnormal : normal;
+    return (uint16_t)(sign | (magnitude >= 0x47800000u ? special : finite));
+}
+
+FL_INLINE float float_from_bfloat(uint16_t half) {
+    uint32_t const bits = (uint32_t)half << 16;
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+FL_INLINE uint16_t bfloat_from_float(float value) {
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    uint32_t const rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+    return (uint16_t)((bits & 0x7fffffffu) > 0x7f800000u ? (bits >> 16) | 0x40u : rounded);
+}
+
+/* Copies elements that are swapped or too far apart into scratch, in native order. */
+#define FL_SCRATCH_BYTES 8192
+
+static void gather(char *restrict to, char const *from, ptrdiff_t stride, ptrdiff_t n, size_t size,
+                   int swapped) {
+    for (ptrdiff_t i = 0; i < n; i++)
+        for (size_t b = 0; b < size; b++)
+            to[(size_t)i * size + b] = from[i * stride + (ptrdiff_t)(swapped ? size - 1 - b : b)];
+}
+
+#define FL_LOAD_AS(tag, type, convert)                                                             \
+    case tag:                                                                                      \
+        for (ptrdiff_t i = 0; i < n; i++) {                                                        \
+            type value;                                                                            \
+            memcpy(&value, from + i * (ptrdiff_t)sizeof value, sizeof value);                      \
+            to[i] = convert(value);                                                                \
+        }                                                                                          \
+        break;
+
+#define FL_TRUTH(x) (x != 0)
+
+/* n elements from `from` to contiguous `to`; n * 8 <= FL_SCRATCH_BYTES. */
+#define FL_DEFINE_LOAD(target, suffix)                                                             \
+    static void FL_JOIN(load_, suffix)(target *restrict to, char const *from, ptrdiff_t stride,   \
+                                       ptrdiff_t n, fl_storage storage, int swapped) {             \
+        char scratch[FL_SCRATCH_BYTES];                                                            \
+        size_t const size = storage_size[storage];                                                 \
+        if (swapped || stride != (ptrdiff_t)size) {                                                \
+            gather(scratch, from, stride, n, size, swapped);                                       \
+            from = scratch;                                                                        \
+        }                                                                                          \
+        switch (storage) {                                                                         \
+            FL_LOAD_AS(FL_FLOAT32, float, (target))                                                \
+            FL_LOAD_AS(FL_FLOAT64, double, (target))                                               \
+            FL_LOAD_AS(FL_FLOAT16, uint16_t, (target)float_from_half)                              \
+            FL_LOAD_AS(FL_BFLOAT16, uint16_t, (target)float_from_bfloat)                           \
+            FL_LOAD_AS(FL_BOOL, uint8_t, (target)FL_TRUTH)                                         \
+            FL_LOAD_AS(FL_INT8, int8_t, (target))                                                  \
+            FL_LOAD_AS(FL_INT16, int16_t, (target))                                                \
+            FL_LOAD_AS(FL_INT32, int32_t, (target))                                                \
+            FL_LOAD_AS(FL_INT64, int64_t, (target))                                                \
+            FL_LOAD_AS(FL_UINT8, uint8_t, (target))                                                \
+            FL_LOAD_AS(FL_UINT16, uint16_t, (target))                                              \
+            FL_LOAD_AS(FL_UINT32, uint32_t, (target))                                              \
+            FL_LOAD_AS(FL_UINT64, uint64_t, (target))                                              \
+        }                                                                                          \
+    }
+
+/* What a label that is no int64 is loaded as; out of range for every class count. */
+#define FL_NO_LABEL INT64_MIN
+#define FL_LABEL_LIMIT 0x1p62
+#define FL_LABEL_OF_REAL(x)                                                                        \
+    (x > -FL_LABEL_LIMIT && x < FL_LABEL_LIMIT && (double)(int64_t)x == (double)x ? (int64_t)x      \
+                                                                                  : FL_NO_LABEL)
+#define FL_LABEL_OF_HALF(x) FL_LABEL_OF_REAL(float_from_half(x))
+#define FL_LABEL_OF_BFLOAT(x) FL_LABEL_OF_REAL(float_from_bfloat(x))
+#define FL_LABEL_OF_UINT64(x) (x > INT64_MAX ? FL_NO_LABEL : (int64_t)x)
+
+static void load_labels(int64_t *restrict to, char const *from, ptrdiff_t stride, ptrdiff_t n,
+                        fl_storage storage, int swapped) {
+    char scratch[FL_SCRATCH_BYTES];
+    size_t const size = storage_size[storage];
+    if (swapped || stride != (ptrdiff_t)size) {
+        gather(scratch, from, stride, n, size, swapped);
+        from = scratch;
+    }
+    switch (storage) {
+        FL_LOAD_AS(FL_FLOAT32, float, FL_LABEL_OF_REAL)
+        FL_LOAD_AS(FL_FLOAT64, double, FL_LABEL_OF_REAL)
+        FL_LOAD_AS(FL_FLOAT16, uint16_t, FL_LABEL_OF_HALF)
+        FL_LOAD_AS(FL_BFLOAT16, uint16_t, FL_LABEL_OF_BFLOAT)
+        FL_LOAD_AS(FL_BOOL, uint8_t, FL_TRUTH)
+        FL_LOAD_AS(FL_INT8, int8_t, )
+        FL_LOAD_AS(FL_INT16, int16_t, )
+        FL_LOAD_AS(FL_INT32, int32_t, )
+        FL_LOAD_AS(FL_INT64, int64_t, )
+        FL_LOAD_AS(FL_UINT8, uint8_t, )
+        FL_LOAD_AS(FL_UINT16, uint16_t, )
+        FL_LOAD_AS(FL_UINT32, uint32_t, )
+        FL_LOAD_AS(FL_UINT64, uint64_t, FL_LABEL_OF_UINT64)
+    }
+}
+
+#define FL_STORE_AS(tag, type, convert)                                                            \
+    case tag:                                                                                      \
+        for (ptrdiff_t i = 0; i < n; i++) {                                                        \
+            type const value = convert(from[i]);                                                   \
+            memcpy(target + i * (ptrdiff_t)sizeof value, &value, sizeof value);                    \
+        }                                                                                          \
+        break;
+
+/* n contiguous elements of `from` to `to`, one of the four floating-point storages. */
+static void store(char *to, real const *restrict from, ptrdiff_t stride, ptrdiff_t n,
+                  fl_storage storage, int swapped) {
+    char scratch[FL_SCRATCH_BYTES];
+    size_t const size = storage_size[storage];
+    int const direct = !swapped && stride == (ptrdiff_t)size;
+    char *const target = direct ? to : scratch;
+    switch (storage) {
+        FL_STORE_AS(FL_FLOAT32, float, (float))
+        FL_STORE_AS(FL_FLOAT64, double, (double))
+        FL_STORE_AS(FL_FLOAT16, uint16_t, half_from_float)
+        FL_STORE_AS(FL_BFLOAT16, uint16_t, bfloat_from_float)
+    default:
+        return;
+    }
+    if (!direct)
+        for (ptrdiff_t i = 0; i < n; i++)
+            for (size_t b = 0; b < size; b++)
+                to[i * stride + (ptrdiff_t)(swapped ? size - 1 - b : b)] = target[(size_t)i * size + b];
+}
+
+#endif

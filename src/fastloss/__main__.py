@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""`python -m fastloss` is the command `fastloss`."""
+
+from fastloss.cli import main
+
+if __name__ == "__main__":
+    raise SystemExit(main())

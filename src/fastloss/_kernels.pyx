@@ -1,0 +1,592 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# cython: language_level=3, boundscheck=False, wraparound=False, freethreading_compatible=True
+"""The binding of the C kernels: turns arrays into C calls. Names no loss."""
+
+import os
+from contextvars import ContextVar
+
+import numpy as np
+
+from fastloss import _validate
+
+cimport numpy as cnp
+from cpython.object cimport PyObject
+from libc.stdint cimport int64_t
+
+cnp.import_array()
+
+
+cdef extern from "Python.h":
+    object PyFloat_FromDouble(double)
+
+
+cdef extern from "fastloss.h" nogil:
+    enum:
+        FL_MAX_PARAMETERS
+        FL_MAX_DIMENSIONS
+    ctypedef enum fl_storage:
+        FL_FLOAT32
+        FL_FLOAT64
+        FL_FLOAT16
+        FL_BFLOAT16
+        FL_BOOL
+        FL_INT8
+        FL_INT16
+        FL_INT32
+        FL_INT64
+        FL_UINT8
+        FL_UINT16
+        FL_UINT32
+        FL_UINT64
+    ctypedef struct fl_array:
+        char *data
+        fl_storage storage
+        int swapped
+        Py_ssize_t column_stride
+        Py_ssize_t row_strides[16]
+    ctypedef enum fl_reduction:
+        FL_SUM_OVER_BATCH_SIZE
+        FL_SUM
+        FL_MEAN_WITH_SAMPLE_WEIGHT
+        FL_NONE
+    ctypedef enum fl_status:
+        FL_OK
+        FL_NO_MEMORY
+        FL_BAD_LABEL
+        FL_BAD_WEIGHT
+    ctypedef struct fl_call:
+        int loss
+        int dtype
+        int threads
+        int dimensions
+        Py_ssize_t shape[16]
+        Py_ssize_t rows
+        Py_ssize_t columns
+        fl_array y_true
+        fl_array y_pred
+        fl_array sample_weight
+        fl_array mask
+        fl_array losses
+        fl_array gradient
+        fl_array hessian
+        double parameters[4]
+        double label_scale
+        double label_shift
+        int has_ignore_class
+        int64_t ignore_class
+    ctypedef struct fl_totals:
+        double loss
+        double loss_low
+        double weight
+        double weight_low
+        int64_t count
+        Py_ssize_t bad_row
+    ctypedef enum fl_kind:
+        POINTWISE_MEAN
+        POINTWISE_SUM
+        SOFTMAX
+        SPARSE_SOFTMAX
+        NORMALIZE
+        SPARSE_NORMALIZE
+    ctypedef struct fl_loss_info:
+        const char *name
+        const char *kind_name
+        const char *parameters
+        fl_kind kind
+    const fl_loss_info fl_losses[]
+    const int fl_loss_count
+    fl_status fl_prepare(const fl_call *, fl_totals *)
+    fl_status fl_run(const fl_call *, double, fl_totals *)
+    double fl_denominator(const fl_totals *, fl_reduction)
+    double fl_reduce(const fl_totals *, fl_reduction)
+    double fl_row_divisor(int, Py_ssize_t)
+    Py_ssize_t fl_block_rows(Py_ssize_t)
+    int fl_labels_are_binary(const fl_call *)
+    int fl_isa_count()
+    const char *fl_isa_name(int)
+    int fl_isa_is_supported(int)
+    void fl_set_isa(int)
+    int fl_get_isa()
+    void fl_parallel_initialize()
+    int fl_max_threads()
+    const char *fl_parallel_backend()
+    const char *fl_compiler()
+
+
+# Instruction sets
+
+def isas():
+    """Names of the instruction sets that this build and this CPU have, best first."""
+    return [fl_isa_name(i).decode() for i in range(fl_isa_count()) if fl_isa_is_supported(i)]
+
+
+def set_isa(name):
+    """Use the kernels compiled for an instruction set. Not to be called while others compute."""
+    built = [fl_isa_name(i).decode() for i in range(fl_isa_count())]
+    if name not in built:
+        raise ValueError(f"unknown instruction set {name!r}: this build has {', '.join(built)}")
+    if not fl_isa_is_supported(built.index(name)):
+        raise ValueError(f"instruction set {name!r} is not supported by this CPU, which has {', '.join(isas())}")
+    fl_set_isa(built.index(name))
+
+
+def get_isa():
+    """Name of the instruction set in use."""
+    return fl_isa_name(fl_get_isa()).decode()
+
+
+def _choose_isa():
+    forced = os.environ.get("FASTLOSS_ISA")
+    if not forced:
+        return set_isa(isas()[0])
+    try:
+        set_isa(forced)
+    except ValueError as error:
+        raise ImportError(f"FASTLOSS_ISA: {error}") from None
+
+
+_choose_isa()
+fl_parallel_initialize()
+
+
+# Threads
+
+cdef int _threads = 0
+_context_threads = ContextVar("fastloss_threads", default=0)
+
+
+def get_num_threads():
+    """Threads that a large call uses now."""
+    return _context_threads.get() or _threads or fl_max_threads()
+
+
+def set_num_threads(n):
+    """Threads of later calls; None: as many as OpenMP and the process's affinity give."""
+    global _threads
+    _threads = 0 if n is None else _validate.positive_int("n", n)
+
+
+if os.environ.get("FASTLOSS_NUM_THREADS"):
+    set_num_threads(_validate.positive_int("FASTLOSS_NUM_THREADS", os.environ["FASTLOSS_NUM_THREADS"]))
+
+
+def build_info():
+    """Compiler and thread library of this build."""
+    return {"compiler": fl_compiler().decode(), "threading": fl_parallel_backend().decode()}
+
+
+# Registry
+
+def registry():
+    """The native losses: name -> {"kind": ..., "parameters": names in order}."""
+    table = {}
+    for i in range(fl_loss_count):
+        names = fl_losses[i].parameters.decode()
+        table[fl_losses[i].name.decode()] = {
+            "kind": fl_losses[i].kind_name.decode(),
+            "parameters": tuple(names.split(",")) if names else (),
+        }
+    return table
+
+
+# Arrays
+
+cdef fl_storage STORAGES[24]
+cdef int i
+for i in range(24):
+    STORAGES[i] = <fl_storage>-1
+for _dtype, i in (
+    ("f4", FL_FLOAT32), ("f8", FL_FLOAT64), ("f2", FL_FLOAT16), ("?", FL_BOOL), ("b", FL_INT8), ("h", FL_INT16),
+    ("B", FL_UINT8), ("H", FL_UINT16), ("i", FL_INT32), ("I", FL_UINT32), ("q", FL_INT64), ("Q", FL_UINT64),
+    ("l", FL_INT64 if np.dtype("l").itemsize == 8 else FL_INT32),
+    ("L", FL_UINT64 if np.dtype("L").itemsize == 8 else FL_UINT32),
+):
+    STORAGES[np.dtype(_dtype).num] = <fl_storage>i
+
+_float32, _float64 = np.float32, np.float64
+_float32_dtype = np.dtype(np.float32)
+
+
+cdef cnp.ndarray to_array(str name, object value):
+    if cnp.PyArray_CheckExact(value) and cnp.PyArray_TYPE(value) < 24 and STORAGES[cnp.PyArray_TYPE(value)] >= 0:
+        return value
+    return _validate.as_array(name, value)
+
+
+cdef inline fl_storage storage_of(cnp.ndarray array):
+    cdef int number = cnp.PyArray_TYPE(array)
+    # as_array lets nothing through but these and bfloat16, whose number is given at run time.
+    return STORAGES[number] if number < 24 else FL_BFLOAT16
+
+
+cdef inline void set_array(fl_array *to, cnp.ndarray array, int outer, int axis_of_columns):
+    """Row strides from the first `outer` dimensions; columns along another, or none (-1)."""
+    cdef int d
+    to.data = <char *>cnp.PyArray_DATA(array)
+    to.storage = storage_of(array)
+    to.swapped = not cnp.PyArray_ISNOTSWAPPED(array)
+    to.column_stride = cnp.PyArray_STRIDE(array, axis_of_columns) if axis_of_columns >= 0 else 0
+    for d in range(outer):
+        to.row_strides[d] = cnp.PyArray_STRIDE(array, d)
+
+
+cdef inline bint joins(const fl_array *array, int d, Py_ssize_t extent) noexcept nogil:
+    return array.data == NULL or array.row_strides[d - 1] == array.row_strides[d] * extent
+
+
+cdef inline void drop(fl_array *array, int d, int last) noexcept nogil:
+    cdef int k
+    if array.data != NULL:
+        for k in range(d, last):
+            array.row_strides[k] = array.row_strides[k + 1]
+
+
+cdef void coalesce(fl_call *call) noexcept nogil:
+    """Joins outer dimensions that are one run in every array, and drops those of extent 1."""
+    cdef fl_array *arrays[7]
+    cdef int d = call.dimensions - 1, k, gone
+    cdef bint joined
+    arrays[0], arrays[1], arrays[2] = &call.y_true, &call.y_pred, &call.sample_weight
+    arrays[3], arrays[4] = &call.mask, &call.losses
+    arrays[5], arrays[6] = &call.gradient, &call.hessian
+    while d >= 0 and call.dimensions > 1:
+        gone = -1
+        if call.shape[d] == 1:
+            gone = d
+        elif d > 0:
+            joined = True
+            for k in range(7):
+                joined = joined and joins(arrays[k], d, call.shape[d])
+            if joined:
+                call.shape[d] *= call.shape[d - 1]
+                gone = d - 1
+        if gone >= 0:
+            for k in range(7):
+                drop(arrays[k], gone, call.dimensions - 1)
+            for k in range(gone, call.dimensions - 1):
+                call.shape[k] = call.shape[k + 1]
+            call.dimensions -= 1
+        d -= 1
+
+
+cdef class Prepared:
+    """The arrays of one call, kept alive, and their C form."""
+    cdef fl_call call
+    cdef cnp.ndarray original  # y_pred as given
+    cdef cnp.ndarray y_true, y_pred, sample_weight, mask, losses, gradient, hessian
+    # Losses of a 1-D y_pred: the whole array is one sample unless weights or a mask tell samples apart.
+    cdef bint single
+    cdef object shape
+    cdef object axis
+
+
+cdef class Kernel:
+    """A native loss with its parameters: immutable, safe to share between threads.
+
+    Args:
+        name: A row of the registry.
+        parameters: Their values, in the registry's order.
+        axis: The dimension of y_pred that a sample's elements or classes lie along.
+        dtype: None, or "float32" or "float64": what is computed in.
+        label_scale, label_shift: y_true becomes ``label_scale * y_true + label_shift``.
+        shift_per_class: Divide label_shift by the number of classes.
+        sign_labels: Turn labels of 0 and 1 into -1 and 1.
+        ignore_class: A label whose rows do not count, or None.
+    """
+    cdef int loss, dtype
+    cdef fl_kind kind
+    cdef double parameters[4]
+    cdef double label_scale, label_shift
+    cdef bint shift_per_class, sign_labels, has_ignore_class
+    cdef int64_t ignore_class
+    cdef readonly object axis
+
+    def __init__(self, str name, parameters=(), *, axis=-1, dtype=None, double label_scale=1.0,
+                 double label_shift=0.0, bint shift_per_class=False, bint sign_labels=False, ignore_class=None):
+        names = list(registry())
+        self.loss = names.index(name)
+        self.kind = fl_losses[self.loss].kind
+        for k, parameter in enumerate(parameters):
+            self.parameters[k] = parameter
+        for k in range(len(parameters), FL_MAX_PARAMETERS):
+            self.parameters[k] = 0
+        self.axis = axis
+        self.dtype = -1 if dtype is None else FL_FLOAT64 if np.dtype(dtype) == np.float64 else FL_FLOAT32
+        self.label_scale, self.label_shift = label_scale, label_shift
+        self.shift_per_class, self.sign_labels = shift_per_class, sign_labels
+        self.has_ignore_class = ignore_class is not None
+        self.ignore_class = ignore_class if self.has_ignore_class else 0
+
+    cdef inline bint is_sparse(self):
+        return self.kind == SPARSE_SOFTMAX or self.kind == SPARSE_NORMALIZE
+
+    cdef inline bint is_pointwise(self):
+        return self.kind == POINTWISE_MEAN or self.kind == POINTWISE_SUM
+
+    cdef Prepared prepare(self, object y_true_in, object y_pred_in, object sample_weight, object mask):
+        cdef Prepared p = Prepared.__new__(Prepared)
+        cdef fl_call *call = &p.call
+        cdef cnp.ndarray y_true = to_array("y_true", y_true_in), y_pred = to_array("y_pred", y_pred_in)
+        cdef int ndim = cnp.PyArray_NDIM(y_pred), outer, d, k
+        cdef bint same
+
+        same = cnp.PyArray_NDIM(y_true) == ndim - self.is_sparse() and ndim > 0
+        if same:
+            for d in range(cnp.PyArray_NDIM(y_true)):
+                same = same and cnp.PyArray_DIM(y_true, d) == cnp.PyArray_DIM(y_pred, d)
+        p.original = y_pred
+        p.axis = None
+        if not same or (self.axis != -1 and self.axis != ndim - 1):
+            y_true, y_pred, p.axis = _validate.align(y_true, y_pred, self.axis, self.is_sparse())
+            ndim = cnp.PyArray_NDIM(y_pred)
+        if ndim > FL_MAX_DIMENSIONS:
+            raise ValueError(f"y_pred: {ndim} dimensions, at most {FL_MAX_DIMENSIONS} are supported")
+        p.y_true, p.y_pred = y_true, y_pred
+        p.single = self.is_pointwise() and ndim == 1
+        # Pointwise 1-D: every element is a row of one column.
+        outer = 1 if p.single else ndim - 1
+
+        call.loss, call.threads = self.loss, 1
+        if self.dtype >= 0:
+            call.dtype = self.dtype
+        else:
+            call.dtype = FL_FLOAT64 if storage_of(y_pred) == FL_FLOAT64 else FL_FLOAT32
+        call.rows = 1
+        for d in range(outer):
+            call.shape[d] = cnp.PyArray_DIM(y_pred, d)
+            call.rows *= call.shape[d]
+        call.columns = 1 if p.single else cnp.PyArray_DIM(y_pred, ndim - 1)
+        call.dimensions = outer
+        set_array(&call.y_pred, y_pred, outer, -1 if p.single else ndim - 1)
+        set_array(&call.y_true, y_true, outer, -1 if p.single or self.is_sparse() else ndim - 1)
+        call.sample_weight.data = call.mask.data = call.losses.data = NULL
+        call.gradient.data = call.hessian.data = NULL
+        if sample_weight is not None or mask is not None:
+            shape = tuple([call.shape[d] for d in range(outer)])
+            if sample_weight is not None:
+                p.sample_weight = _validate.per_sample("sample_weight", sample_weight, shape)
+                p.single = p.single and cnp.PyArray_NDIM(np.asarray(sample_weight)) == 0
+                set_array(&call.sample_weight, p.sample_weight, outer, -1)
+            if mask is not None:
+                p.mask = _validate.per_sample("mask", mask, shape)
+                p.single = False
+                set_array(&call.mask, p.mask, outer, -1)
+        if outer == 0:
+            call.dimensions = 1
+            call.shape[0] = 1
+            call.y_pred.row_strides[0] = call.y_true.row_strides[0] = 0
+            call.sample_weight.row_strides[0] = call.mask.row_strides[0] = 0
+        for k in range(FL_MAX_PARAMETERS):
+            call.parameters[k] = self.parameters[k]
+        call.label_scale, call.label_shift = self.label_scale, self.label_shift
+        if self.shift_per_class and call.columns > 0:
+            call.label_shift /= call.columns
+        call.has_ignore_class, call.ignore_class = self.has_ignore_class, self.ignore_class
+        if call.rows * call.columns >= 32768:
+            call.threads = get_num_threads()
+        return p
+
+    cdef object output_dtype(self, Prepared p):
+        """Gradients are stored as y_pred is, integers apart."""
+        if storage_of(p.y_pred) > FL_BFLOAT16:
+            return _float32_dtype
+        dtype = p.y_pred.dtype
+        return dtype if cnp.PyArray_ISNOTSWAPPED(p.y_pred) else dtype.newbyteorder("=")
+
+    cdef cnp.ndarray output(self, Prepared p, fl_array *to, cnp.ndarray array):
+        """Points a C output at an array of the shape that y_pred was given in."""
+        cdef cnp.ndarray view = array
+        cdef int ndim = cnp.PyArray_NDIM(p.y_pred)
+        if cnp.PyArray_NDIM(view) != ndim:
+            aligned = p.y_pred if p.axis is None else np.moveaxis(p.y_pred, -1, p.axis)
+            view = view.reshape((<object>aligned).shape)
+        if p.axis is not None:
+            view = np.moveaxis(view, p.axis, -1)
+        if ndim == 1 and self.is_pointwise():
+            set_array(to, view, 1, -1)
+        else:
+            set_array(to, view, ndim - 1, ndim - 1)
+            if ndim == 1:
+                to.row_strides[0] = 0
+        return view
+
+    cdef void choose_labels(self, Prepared p):
+        cdef bint binary
+        if self.sign_labels:
+            with nogil:
+                binary = fl_labels_are_binary(&p.call)
+            self.apply_labels(p, binary)
+
+    cdef void apply_labels(self, Prepared p, bint binary):
+        if binary:
+            p.call.label_scale, p.call.label_shift = 2, -1
+
+    cdef int check(self, Prepared p, fl_status status, fl_totals *totals) except -1:
+        if status == FL_OK:
+            return 0
+        if status == FL_NO_MEMORY:
+            raise MemoryError("fastloss: no memory for the partial sums")
+        shape = (<object>p.y_pred).shape if p.y_pred.ndim == 1 and self.is_pointwise() else (<object>p.y_pred).shape[:-1]
+        if status == FL_BAD_LABEL:
+            raise _validate.bad_label(p.y_true, totals.bad_row, shape, p.call.columns)
+        raise _validate.bad_weight(p.sample_weight, totals.bad_row, shape)
+
+    cdef int add_rows(self, Prepared p, fl_totals *totals) except -1:
+        cdef fl_status status
+        with nogil:
+            status = fl_prepare(&p.call, totals)
+        return self.check(p, status, totals)
+
+    cdef int run(self, Prepared p, double factor, fl_totals *totals) except -1:
+        cdef fl_status status
+        with nogil:
+            coalesce(&p.call)
+            status = fl_run(&p.call, factor, totals)
+        return self.check(p, status, totals)
+
+    cdef fl_reduction effective(self, Prepared p, fl_reduction reduction):
+        """A single sample has nothing to reduce: its loss is the mean, or the sum, over its elements."""
+        if p.single:
+            return FL_SUM if self.kind == POINTWISE_SUM else FL_SUM_OVER_BATCH_SIZE
+        return reduction
+
+    cdef object scalar(self, Prepared p, double value):
+        return _float64(value) if p.call.dtype == FL_FLOAT64 else _float32(value)
+
+    cdef cnp.ndarray add_losses(self, Prepared p):
+        cdef int outer = 1 if p.y_pred.ndim == 1 and self.is_pointwise() else p.y_pred.ndim - 1
+        cdef int d
+        shape = tuple([(<object>p.y_pred).shape[d] for d in range(outer)])
+        p.losses = np.empty(shape, _float64 if p.call.dtype == FL_FLOAT64 else _float32)
+        set_array(&p.call.losses, p.losses, outer, -1)
+        if outer == 0:
+            p.call.losses.row_strides[0] = 0
+        return p.losses
+
+    def value(self, y_true, y_pred, sample_weight, mask, int reduction):
+        """The reduced value, or the weighted losses of the samples."""
+        cdef Prepared p = self.prepare(y_true, y_pred, sample_weight, mask)
+        cdef fl_totals totals = fl_totals(0, 0, 0, 0, 0, 0)
+        cdef fl_reduction kind = self.effective(p, <fl_reduction>reduction)
+        self.choose_labels(p)
+        if kind == FL_NONE:
+            self.add_losses(p)
+        self.add_rows(p, &totals)
+        self.run(p, 1, &totals)
+        if kind == FL_NONE:
+            return p.losses if p.losses.ndim else p.losses[()]
+        return self.scalar(p, fl_reduce(&totals, kind))
+
+    def value_and_grad(self, y_true, y_pred, sample_weight, mask, int reduction, out):
+        """The value, and its gradient with respect to y_pred."""
+        cdef Prepared p = self.prepare(y_true, y_pred, sample_weight, mask)
+        cdef fl_totals totals = fl_totals(0, 0, 0, 0, 0, 0)
+        cdef fl_reduction kind = self.effective(p, <fl_reduction>reduction)
+        cdef double denominator
+        gradient, result = _validate.output(
+            "out", out, p.original, self.output_dtype(p), (y_true, sample_weight, mask))
+        self.choose_labels(p)
+        if kind == FL_NONE:
+            self.add_losses(p)
+        self.add_rows(p, &totals)
+        denominator = fl_denominator(&totals, kind) * fl_row_divisor(self.loss, p.call.columns)
+        p.gradient = self.output(p, &p.call.gradient, gradient)
+        self.run(p, 0 if denominator == 0 else 1 / denominator, &totals)
+        if result is not gradient:
+            result[...] = gradient
+        if kind == FL_NONE:
+            return (p.losses if p.losses.ndim else p.losses[()]), result
+        return self.scalar(p, fl_reduce(&totals, kind)), result
+
+    def grad_and_hess(self, y_true, y_pred, sample_weight, out):
+        """Gradient and Hessian diagonal of each element's own loss, times the weights."""
+        cdef Prepared p = self.prepare(y_true, y_pred, sample_weight, None)
+        cdef fl_totals totals = fl_totals(0, 0, 0, 0, 0, 0)
+        dtype, inputs = self.output_dtype(p), (y_true, sample_weight)
+        gradient_out, hessian_out = _validate.output_pair(out)
+        gradient, gradient_result = _validate.output("out[0]", gradient_out, p.original, dtype, inputs)
+        hessian, hessian_result = _validate.output("out[1]", hessian_out, p.original, dtype, inputs)
+        self.choose_labels(p)
+        self.add_rows(p, &totals)
+        p.gradient = self.output(p, &p.call.gradient, gradient)
+        p.hessian = self.output(p, &p.call.hessian, hessian)
+        self.run(p, 1, &totals)
+        if gradient_result is not gradient:
+            gradient_result[...] = gradient
+        if hessian_result is not hessian:
+            hessian_result[...] = hessian
+        return gradient_result, hessian_result
+
+
+
+cdef class Accumulator:
+    """The value of a loss over rows that arrive in chunks.
+
+    The result has the same bits as one call on all rows, if each chunk but the last has a multiple of
+    `block_rows` rows.
+    """
+    cdef Kernel kernel
+    cdef fl_totals totals
+    cdef fl_reduction reduction
+    cdef bint single, binary
+    cdef readonly bint needs_labels
+
+    def __init__(self, Kernel kernel, int reduction):
+        self.kernel, self.reduction = kernel, <fl_reduction>reduction
+        self.totals = fl_totals(0, 0, 0, 0, 0, 0)
+        self.single = False
+        self.binary = kernel.sign_labels
+        self.needs_labels = kernel.sign_labels
+
+    def scan_labels(self, y_true):
+        """To be called with every chunk of y_true before the first update, if `needs_labels`."""
+        cdef Prepared p = self.kernel.prepare(y_true, y_true, None, None)
+        self.binary = self.binary and fl_labels_are_binary(&p.call)
+
+    def block_rows(self, shape):
+        """Rows of y_pred that chunks are to be a multiple of."""
+        if len(shape) < 2:
+            return 1 if not self.kernel.is_pointwise() else fl_block_rows(1)
+        rows = fl_block_rows(shape[-1])
+        inner = int(np.prod(shape[1:-1]))
+        return rows // int(np.gcd(rows, inner))
+
+    def update(self, y_true, y_pred, sample_weight=None, losses=None):
+        """Adds the rows of a chunk; losses receives their weighted losses."""
+        cdef Prepared p = self.kernel.prepare(y_true, y_pred, sample_weight, None)
+        self.kernel.apply_labels(p, self.binary)
+        self.single = p.single
+        if losses is not None:
+            self.kernel.add_losses(p)
+        self.kernel.add_rows(p, &self.totals)
+        self.kernel.run(p, 1, &self.totals)
+        if losses is not None:
+            losses[...] = p.losses
+
+    def gradient(self, y_true, y_pred, sample_weight=None, out=None):
+        """The chunk's part of the gradient of the reduced value, after the last update."""
+        cdef Prepared p = self.kernel.prepare(y_true, y_pred, sample_weight, None)
+        cdef fl_totals ignored = fl_totals(0, 0, 0, 0, 0, 0)
+        cdef double denominator = fl_denominator(&self.totals, self.kernel.effective(p, self.reduction))
+        gradient, result = _validate.output(
+            "out", out, p.original, self.kernel.output_dtype(p), (y_true, sample_weight))
+        self.kernel.apply_labels(p, self.binary)
+        self.kernel.add_rows(p, &ignored)
+        denominator *= fl_row_divisor(self.kernel.loss, p.call.columns)
+        p.gradient = self.kernel.output(p, &p.call.gradient, gradient)
+        self.kernel.run(p, 0 if denominator == 0 else 1 / denominator, &ignored)
+        if result is not gradient:
+            result[...] = gradient
+        return result
+
+    def value(self):
+        """The reduced value so far, a float."""
+        cdef fl_reduction reduction = self.reduction
+        if self.single:
+            reduction = FL_SUM if self.kernel.kind == POINTWISE_SUM else FL_SUM_OVER_BATCH_SIZE
+        return fl_reduce(&self.totals, reduction)
+
+    @property
+    def count(self):
+        """Samples that counted so far."""
+        return self.totals.count

@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Every check of what a user passes, and every message, in one place."""
+
+import math
+import numbers
+import operator
+
+import numpy as np
+
+
+class InputError(ValueError):
+    """A bad element in an array argument.
+
+    Attributes:
+        argument: Name of the argument.
+        index: Tuple, the first bad index.
+        value: The element there.
+    """
+
+    def __init__(self, message, argument, index, value):
+        super().__init__(message)
+        self.argument, self.index, self.value = argument, index, value
+
+    def __reduce__(self):
+        return InputError, (str(self), self.argument, self.index, self.value)
+
+
+def is_numeric(dtype):
+    """Whether the kernels read this dtype."""
+    if dtype.kind in "biu":
+        return True
+    return dtype in (np.float16, np.float32, np.float64) or dtype.name == "bfloat16"
+
+
+def as_array(name, value):
+    """`value` as an array that the kernels read, without a copy where possible."""
+    if value is None:
+        raise TypeError(f"{name}: expected an array, got None")
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name}: masked arrays are not supported; pass the data, and mask=~array.mask")
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{name}: not an array of numbers: {error}") from None
+    if not is_numeric(array.dtype):
+        raise TypeError(
+            f"{name}: dtype {array.dtype} is not supported; expected bool, an integer, float16, bfloat16, "
+            "float32 or float64"
+        )
+    return array
+
+
+def integer(name, value):
+    """`value` as a Python int; bool is refused."""
+    if isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name}: expected an integer, got {value!r}")
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name}: expected an integer, got {value!r}") from None
+
+
+def positive_int(name, value):
+    """`value` as an int > 0; a string of digits, as from the environment, is taken too."""
+    if isinstance(value, str):
+        if not value.strip().isdecimal():
+            raise ValueError(f"{name}: expected an integer > 0, got {value!r}")
+        value = int(value)
+    value = integer(name, value)
+    if value < 1:
+        raise ValueError(f"{name}: expected an integer > 0, got {value}")
+    return value
+
+
+def number(name, value, *, low=-math.inf, high=math.inf, open_low=False, open_high=False):
+    """`value` as a finite float within bounds."""
+    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real | np.ndarray) or np.ndim(value):
+        raise TypeError(f"{name}: expected a number, got {value!r}")
+    result = float(value)
+    below = result <= low if open_low else result < low
+    above = result >= high if open_high else result > high
+    if not math.isfinite(result) or below or above:
+        bounds = [f"{'>' if open_low else '>='} {low:g}"] * math.isfinite(low)
+        bounds += [f"{'<' if open_high else '<='} {high:g}"] * math.isfinite(high)
+        expected = " and ".join(["a finite number", *bounds])
+        raise ValueError(f"{name}: expected {expected}, got {value!r}")
+    return result
+
+
+def positive(name, value):
+    """`value` as a finite float > 0."""
+    return number(name, value, low=0, open_low=True)
+
+
+def boolean(name, value):
+    """`value` as a bool."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name}: expected True or False, got {value!r}")
+    return bool(value)
+
+
+def float_dtype(value):
+    """The name of the dtype to compute in, or None."""
+    if value is None:
+        return None
+    try:
+        name = np.dtype(value).name
+    except TypeError:
+        name = None
+    if name not in ("float32", "float64", "float16", "bfloat16"):
+        raise ValueError(
+            f"dtype: expected None, 'float32', 'float64', 'float16' or 'bfloat16', got {value!r}"
+        )
+    return name
+
+
+def align(y_true, y_pred, axis, sparse):
+    """Rank alignment as Keras does it, and the class axis moved last.
+
+    Returns y_true, y_pred and the axis that was moved, or None.
+    """
+    given = y_true.shape, y_pred.shape
+    if y_pred.ndim == 0:
+        y_pred = y_pred.reshape(1)
+    axis = integer("axis", axis)
+    if sparse:
+        axis = normalize_axis(axis, y_pred)
+        expected = y_pred.shape[:axis] + y_pred.shape[axis + 1 :]
+        if y_true.ndim == y_pred.ndim and y_true.shape[axis] == 1:
+            y_true = y_true.reshape(y_true.shape[:axis] + y_true.shape[axis + 1 :])
+        elif y_true.ndim == y_pred.ndim and y_true.shape[-1] == 1:
+            y_true = y_true.reshape(y_true.shape[:-1])
+        if y_true.shape != expected:
+            raise ValueError(
+                f"y_true: shape {given[0]} does not fit y_pred of shape {given[1]}: "
+                f"integer labels have shape {expected}, or a class axis of length 1"
+            )
+    else:
+        if y_true.ndim == 0:
+            y_true = y_true.reshape(1)
+        if y_pred.ndim == y_true.ndim + 1 and y_pred.shape[-1] == 1:
+            if y_true.ndim == 1:
+                y_true = y_true.reshape(-1, 1)
+            else:
+                y_pred = y_pred.reshape(y_pred.shape[:-1])
+        elif y_true.ndim == y_pred.ndim + 1 and y_true.shape[-1] == 1:
+            if y_pred.ndim == 1:
+                y_pred = y_pred.reshape(-1, 1)
+            else:
+                y_true = y_true.reshape(y_true.shape[:-1])
+        if y_true.shape != y_pred.shape:
+            raise ValueError(
+                f"y_true: shape {given[0]} differs from y_pred's shape {given[1]}; nothing is broadcast"
+            )
+        axis = normalize_axis(axis, y_pred)
+    if axis == y_pred.ndim - 1:
+        return y_true, y_pred, None
+    return y_true if sparse else np.moveaxis(y_true, axis, -1), np.moveaxis(y_pred, axis, -1), axis
+
+
+def normalize_axis(axis, y_pred):
+    """`axis` counted from the front."""
+    if not -y_pred.ndim <= axis < y_pred.ndim:
+        raise ValueError(f"axis: {axis} is out of range for y_pred of shape {y_pred.shape}")
+    return axis % y_pred.ndim
+
+
+def per_sample(name, value, shape):
+    """sample_weight or mask as a view of the shape of the per-sample losses."""
+    array = as_array(name, value)
+    if name == "mask" and array.dtype != np.bool_:
+        array = array != 0
+    given = array.shape
+    if array.ndim == len(shape) + 1 and array.shape[-1] == 1:
+        array = array.reshape(given[:-1])
+    if array.ndim == 1 and len(shape) > 1 and array.shape[0] == shape[0]:
+        array = array.reshape(array.shape + (1,) * (len(shape) - 1))
+    try:
+        return np.broadcast_to(array, shape)
+    except ValueError:
+        batch = f"({shape[0]},), " if shape else ""
+        raise ValueError(
+            f"{name}: shape {given} does not fit the per-sample losses of shape {shape}; expected a scalar, "
+            f"{batch}or a shape that broadcasts to {shape}"
+        ) from None
+
+
+def bad_label(y_true, row, shape, classes):
+    """The error of a label that is no class."""
+    index = tuple(int(i) for i in np.unravel_index(row, shape)) if shape else ()
+    value = y_true[index].item() if y_true.dtype.kind != "V" else float(y_true[index])
+    wanted = f"an integer from 0 to {classes - 1}" if classes else "no label: y_pred has no classes"
+    return InputError(f"y_true: label {value!r} at index {index}, expected {wanted}", "y_true", index, value)
+
+
+def bad_weight(sample_weight, row, shape):
+    """The error of a weight that is not a number."""
+    index = tuple(int(i) for i in np.unravel_index(row, shape)) if shape else ()
+    value = float(sample_weight[index])
+    return InputError(f"sample_weight: {value!r} at index {index}, expected a number", "sample_weight", index, value)
+
+
+def output(name, out, y_pred, dtype, inputs):
+    """Where to write a derivative, and what to return: not the same if `out` overlaps an input."""
+    if out is None:
+        array = np.empty_like(y_pred, dtype=dtype, subok=False)
+        return array, array
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"{name}: expected a NumPy array, got {type(out).__name__}")
+    if out.shape != y_pred.shape:
+        raise ValueError(f"{name}: shape {out.shape} differs from y_pred's shape {y_pred.shape}")
+    if out.dtype != dtype and out.dtype.newbyteorder("=") != dtype:
+        raise TypeError(f"{name}: dtype {out.dtype}, expected {dtype}")
+    if not out.flags.writeable:
+        raise ValueError(f"{name}: the array is read-only")
+    if any(stride == 0 and extent > 1 for stride, extent in zip(out.strides, out.shape, strict=True)):
+        raise ValueError(f"{name}: elements of the array overlap each other")
+    in_place = out is y_pred or (
+        out.__array_interface__["data"][0] == y_pred.__array_interface__["data"][0]
+        and out.strides == y_pred.strides
+        and out.dtype == y_pred.dtype
+    )
+    overlaps = (not in_place and np.may_share_memory(out, y_pred)) or any(
+        isinstance(other, np.ndarray) and np.may_share_memory(out, other) for other in inputs
+    )
+    return np.empty_like(y_pred, dtype=dtype, subok=False) if overlaps else out, out
+
+
+def output_pair(out):
+    """The two arrays of grad_and_hess."""
+    if out is None:
+        return None, None
+    if not isinstance(out, tuple | list) or len(out) != 2:
+        raise TypeError(f"out: expected a pair (gradient, hessian), got {type(out).__name__}")
+    gradient, hessian = out
+    if isinstance(gradient, np.ndarray) and isinstance(hessian, np.ndarray):
+        if np.may_share_memory(gradient, hessian):
+            raise ValueError("out: gradient and hessian share memory")
+    return gradient, hessian

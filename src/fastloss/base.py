@@ -1,0 +1,369 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What every loss has: reduction, weights, mask, configuration."""
+
+import inspect
+import re
+
+import numpy as np
+
+from fastloss import _kernels, _validate, reduction
+
+
+class Loss:
+    """Base class of losses, and of your own: implement `call(y_true, y_pred)`.
+
+    Formula::
+
+        value = reduce(sample_weight * call(y_true, y_pred))
+
+    Args:
+        name: The loss's name; by default the class's name in snake_case.
+        reduction: See `Reduction`: "sum_over_batch_size" (default; also "mean", "auto"), "sum",
+            "mean_with_sample_weight", "none" or None.
+        dtype: What is computed in: None for y_pred's own (float32 for half precision, integers and bool),
+            "float32" or "float64".
+
+    Calling a loss takes
+
+        y_true, y_pred: Arrays, or anything `numpy.asarray` takes. Their shapes are equal after Keras's rank
+            alignment of ``(n,)`` with ``(n, 1)``; nothing else is broadcast. Never modified.
+        sample_weight: None, a scalar, ``(batch,)``, or a shape that broadcasts to the losses of the samples.
+            A weight of 0 hides whatever the sample holds.
+        mask: None, or booleans of such a shape; samples at False do not count.
+
+    Shapes:
+        y_true, y_pred: ``(batch, ...)`` as `call` takes them.
+        result: ``()``, or what `call` returns for ``reduction=None``.
+
+    Raises:
+        ValueError: Shapes that do not fit, an unknown reduction, a weight that is NaN.
+        TypeError: A dtype that is not a real number's.
+
+    Accuracy: Sums are taken in float64.
+
+    Example:
+        >>> class Quartic(Loss):
+        ...     def call(self, y_true, y_pred):
+        ...         return np.mean((y_pred - y_true) ** 4, axis=-1)
+        >>> float(Quartic()([[0.0, 0.0]], [[1.0, 2.0]]))
+        8.5
+
+    References: The interface is that of keras.losses.Loss.
+    """
+
+    # Also of a subclass that does not call __init__.
+    name = None
+    reduction = "sum_over_batch_size"
+    dtype = None
+
+    def __init__(self, name=None, reduction="sum_over_batch_size", dtype=None):
+        _set_common(self, name, reduction, dtype)
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        if "name" not in cls.__dict__:
+            cls.name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
+
+    def call(self, y_true, y_pred):
+        """The losses of the samples, before weights and reduction.
+
+        Args:
+            y_true, y_pred: Arrays of the dtype that is computed in.
+
+        Example:
+            >>> LossFunctionWrapper(lambda y_true, y_pred: abs(y_pred - y_true)).call(1.0, 3.0)
+            2.0
+        """
+        raise TypeError(f"{type(self).__name__} does not define call(y_true, y_pred)")
+
+    def __call__(self, y_true, y_pred, sample_weight=None, mask=None):
+        kind = reduction.code(self.reduction)
+        y_true, y_pred = self._inputs(y_true, y_pred)
+        losses, weight, counted = _weigh(self.call(y_true, y_pred), y_pred.dtype, sample_weight, mask)
+        return _reduce(losses, weight, counted, kind, y_pred.dtype)
+
+    def value_and_grad(self, y_true, y_pred, sample_weight=None, mask=None, out=None):
+        """The value, and its gradient with respect to y_pred.
+
+        A loss of your own has it if it defines `grad(y_true, y_pred)`: the derivative of each sample's loss
+        with respect to y_pred, in y_pred's shape.
+
+        Args:
+            y_true, y_pred, sample_weight, mask: As for calling the loss.
+            out: None, or an array of y_pred's shape and dtype for the gradient; y_pred itself if it may be
+                overwritten.
+
+        Returns:
+            ``(value, gradient)``. For ``reduction=None`` the losses of the samples, and the gradient of each.
+
+        Example:
+            >>> class Quartic(Loss):
+            ...     def call(self, y_true, y_pred):
+            ...         return (y_pred - y_true) ** 4
+            ...     def grad(self, y_true, y_pred):
+            ...         return 4 * (y_pred - y_true) ** 3
+            >>> value, gradient = Quartic().value_and_grad([0.0, 0.0], [1.0, 2.0])
+            >>> float(value), gradient.tolist()
+            (8.5, [2.0, 16.0])
+        """
+        kind = reduction.code(self.reduction)
+        original = _validate.as_array("y_pred", y_pred)
+        y_true, y_pred = self._inputs(y_true, y_pred)
+        grad = getattr(self, "grad", None)
+        if grad is None:
+            raise TypeError(f"{type(self).__name__} does not define grad(y_true, y_pred), so it has no gradient")
+        losses, weight, counted = _weigh(self.call(y_true, y_pred), y_pred.dtype, sample_weight, mask)
+        gradient = np.asarray(grad(y_true, y_pred), dtype=y_pred.dtype)
+        if gradient.shape != y_pred.shape:
+            raise ValueError(f"grad: shape {gradient.shape} differs from y_pred's shape {y_pred.shape}")
+        divisor = reduction.denominator(kind, weight, counted)
+        scale = np.divide(weight, divisor, out=np.zeros_like(weight), where=divisor != 0)
+        scale = scale.reshape(scale.shape + (1,) * (y_pred.ndim - scale.ndim))
+        dtype = original.dtype if original.dtype.kind not in "biu" else np.dtype(np.float32)
+        target, result = _validate.output("out", out, original, dtype, (y_true, sample_weight, mask))
+        target[...] = np.where(scale == 0, 0, gradient * scale).reshape(target.shape)
+        if result is not target:
+            result[...] = target
+        return _reduce(losses, weight, counted, kind, y_pred.dtype), result
+
+    def _inputs(self, y_true, y_pred):
+        """y_true and y_pred in the dtype that is computed in."""
+        y_true, y_pred = _validate.as_array("y_true", y_true), _validate.as_array("y_pred", y_pred)
+        dtype = np.dtype(np.float64 if (self.dtype or y_pred.dtype.name) == "float64" else np.float32)
+        return y_true.astype(dtype, copy=False), y_pred.astype(dtype, copy=False)
+
+    def get_config(self):
+        """The constructor's arguments, for `from_config`.
+
+        >>> from fastloss import Huber
+        >>> Huber(delta=2.0).get_config()
+        {'delta': 2.0, 'reduction': 'sum_over_batch_size', 'name': 'huber_loss', 'dtype': None}
+        """
+        return {
+            name: getattr(self, name)
+            for name, parameter in inspect.signature(type(self).__init__).parameters.items()
+            if name != "self" and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        """A loss from what `get_config` returned.
+
+        >>> from fastloss import Huber
+        >>> Huber.from_config({"delta": 2.0})
+        Huber(delta=2.0)
+        """
+        return cls(**config)
+
+    def __repr__(self):
+        shown = []
+        for name, parameter in inspect.signature(type(self).__init__).parameters.items():
+            value = getattr(self, name, parameter.default)
+            if name != "self" and value != parameter.default and not (name == "name" and parameter.default is None):
+                shown.append(f"{name}={value!r}")
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
+class LossFunctionWrapper(Loss):
+    """A loss from a function of y_true and y_pred.
+
+    Formula::
+
+        call(y_true, y_pred) = fn(y_true, y_pred, **kwargs)
+
+    Args:
+        fn: Returns the losses of the samples.
+        reduction, name, dtype: See `Loss`.
+        **kwargs: Passed to fn in every call.
+
+    Shapes: As fn takes them, after Keras's rank alignment.
+
+    Raises:
+        TypeError: fn cannot be called.
+
+    Accuracy: That of fn; sums are taken in float64.
+
+    Example:
+        >>> loss = LossFunctionWrapper(lambda y_true, y_pred, power: abs(y_pred - y_true) ** power, power=3)
+        >>> float(loss([0.0, 0.0], [1.0, 2.0]))
+        4.5
+    """
+
+    def __init__(self, fn, reduction="sum_over_batch_size", name=None, dtype=None, **kwargs):
+        if not callable(fn):
+            raise TypeError(f"fn: expected a function of y_true and y_pred, got {fn!r}")
+        super().__init__(name=name or getattr(fn, "__name__", None), reduction=reduction, dtype=dtype)
+        self.fn = fn
+        self._fn_kwargs = kwargs
+
+    def call(self, y_true, y_pred):
+        """`fn(y_true, y_pred, **kwargs)`; see `Loss.call`."""
+        return self.fn(y_true, y_pred, **self._fn_kwargs)
+
+    def _inputs(self, y_true, y_pred):
+        y_true, y_pred = super()._inputs(y_true, y_pred)
+        if abs(y_true.ndim - y_pred.ndim) == 1 and 1 in (y_true.shape[-1:] + y_pred.shape[-1:]):
+            y_true, y_pred, _ = _validate.align(y_true, y_pred, -1, sparse=False)
+        return y_true, y_pred
+
+    def get_config(self):
+        """The constructor's arguments; see `Loss.get_config`."""
+        return {**super().get_config(), **self._fn_kwargs}
+
+
+class NativeLoss(Loss):
+    """Base class of the losses that run in C.
+
+    A subclass names its rows of the registry and describes itself in `_kernel`. For tables and benchmarks it
+    says what its arguments look like (`target`, `prediction`) and gives the plain formula in NumPy.
+    """
+
+    target = "real"
+    prediction = "real"
+
+    def __setattr__(self, name, value):
+        object.__setattr__(self, name, value)
+        self.__dict__.pop("_native", None)
+
+    def __getattr__(self, name):
+        if name == "_native":
+            kernel = self._kernel()
+            self.__dict__["_native"] = kernel
+            return kernel
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __getstate__(self):
+        return {name: value for name, value in self.__dict__.items() if name != "_native"}
+
+    def _kernel(self):
+        raise TypeError(f"{type(self).__name__} does not define _kernel")
+
+    def numpy_formula(self, y_true, y_pred):
+        """The textbook formula in NumPy: the losses of the samples. For comparison, not for use."""
+        raise TypeError(f"{type(self).__name__} does not define numpy_formula")
+
+    def call(self, y_true, y_pred):
+        """The losses of the samples; see `Loss.call`."""
+        return self._native.value(y_true, y_pred, None, None, reduction.NONE)
+
+    def __call__(self, y_true, y_pred, sample_weight=None, mask=None):
+        return self._native.value(y_true, y_pred, sample_weight, mask, reduction.code(self.reduction))
+
+    def value_and_grad(self, y_true, y_pred, sample_weight=None, mask=None, out=None):
+        """The value, and its gradient with respect to y_pred, in one pass.
+
+        Args:
+            y_true, y_pred, sample_weight, mask: As for calling the loss.
+            out: None, or an array of y_pred's shape and dtype for the gradient; y_pred itself if it may be
+                overwritten.
+
+        Returns:
+            ``(value, gradient)``. For ``reduction=None`` the losses of the samples, and the gradient of each.
+
+        Example:
+            >>> from fastloss import MeanSquaredError
+            >>> value, gradient = MeanSquaredError().value_and_grad([[0.0, 0.0]], [[1.0, 2.0]])
+            >>> float(value), gradient.tolist()
+            (2.5, [[1.0, 2.0]])
+        """
+        return self._native.value_and_grad(
+            y_true, y_pred, sample_weight, mask, reduction.code(self.reduction), out
+        )
+
+    def grad_and_hess(self, y_true, y_pred, sample_weight=None, out=None):
+        """Gradient and Hessian diagonal of each element's own loss, times its weight.
+
+        Unlike `value_and_grad` nothing is averaged, neither over the batch nor over the last axis: what
+        gradient boosting asks for.
+
+        Args:
+            y_true, y_pred, sample_weight: As for calling the loss.
+            out: None, or a pair of arrays of y_pred's shape and dtype.
+
+        Returns:
+            ``(gradient, hessian)``, each of y_pred's shape.
+
+        Example:
+            >>> from fastloss import MeanSquaredError
+            >>> gradient, hessian = MeanSquaredError().grad_and_hess([0.0, 0.0], [1.0, 2.0])
+            >>> gradient.tolist(), hessian.tolist()
+            ([2.0, 4.0], [2.0, 2.0])
+        """
+        return self._native.grad_and_hess(y_true, y_pred, sample_weight, out)
+
+    def accumulator(self):
+        """Adds up the value over rows that arrive in chunks, for data larger than memory.
+
+        Returns:
+            An object with `update(y_true, y_pred, sample_weight=None)`, `value()` and `count`.
+
+        Example:
+            >>> from fastloss import MeanAbsoluteError
+            >>> total = MeanAbsoluteError().accumulator()
+            >>> for chunk in ([1.0, 2.0], [3.0]):
+            ...     total.update([0.0] * len(chunk), chunk)
+            >>> total.value(), total.count
+            (2.0, 3)
+        """
+        return _kernels.Accumulator(self._native, reduction.code(self.reduction))
+
+    @classmethod
+    def variants(cls):
+        """Instances with default arguments, one for each kind of y_pred."""
+        if "from_logits" in inspect.signature(cls).parameters:
+            return [cls(), cls(from_logits=True)]
+        return [cls()]
+
+
+def handle(loss_class):
+    """Makes a function the handle of a native loss: documents it, and links it to the class."""
+
+    def decorate(function):
+        loss_class.function = staticmethod(function)
+        function.loss_class = loss_class
+        title, _, rest = inspect.getdoc(loss_class).partition("\n")
+        rest = re.sub(r"\nExample:\n(?:    .*\n|\n)*", "\n", rest + "\n")
+        rest = re.sub(r"\n    reduction, name, dtype: See `Loss`\.", "", rest)
+        rest = rest.replace("\nArgs:\n", "\nArgs:\n    y_true, y_pred: See `Loss`.\n")
+        example = inspect.getdoc(function)
+        function.__doc__ = f"{title} One loss for each sample.\n{rest.rstrip()}\n\n{example}\n"
+        return function
+
+    return decorate
+
+
+def per_sample(loss, y_true, y_pred):
+    """What a function handle returns."""
+    return loss._native.value(y_true, y_pred, None, None, reduction.NONE)
+
+
+def _set_common(loss, name, reduction_name, dtype):
+    reduction.code(reduction_name)
+    if name is not None and not isinstance(name, str):
+        raise TypeError(f"name: expected a string or None, got {name!r}")
+    loss.name = name or type(loss).name
+    loss.reduction = reduction_name
+    loss.dtype = _validate.float_dtype(dtype)
+
+
+def _weigh(losses, dtype, sample_weight, mask):
+    """Losses, weights (0 where masked) and which samples count, of one shape."""
+    losses = np.asarray(losses, dtype=dtype)
+    weight, counted = np.ones(losses.shape), np.ones(losses.shape, dtype=bool)
+    if mask is not None:
+        counted = _validate.per_sample("mask", mask, losses.shape)
+    if sample_weight is not None:
+        given = _validate.per_sample("sample_weight", sample_weight, losses.shape)
+        bad = np.isnan(given.astype(np.float64)) & counted
+        if bad.any():
+            raise _validate.bad_weight(given, int(np.flatnonzero(bad)[0]), losses.shape)
+        weight = given.astype(np.float64)
+    return losses, np.where(counted, weight, 0.0), counted
+
+
+def _reduce(losses, weight, counted, kind, dtype):
+    weighted = np.where(weight == 0, 0.0, losses.astype(np.float64) * weight)
+    if kind == reduction.NONE:
+        return weighted.astype(dtype)[()]
+    divisor = reduction.denominator(kind, weight, counted)
+    return dtype.type(0 if divisor == 0 else weighted.sum() / divisor)
