@@ -344,7 +344,8 @@ FL_INLINE double fl_log_f64(double x) {
 
 /*
  * log(1 + x): +-0 kept, -inf at -1, NaN below, inf at inf. k brings fl(1 + x) into [3/4, 3/2), but f = x 2^-k + (2^-k - 1)
- * comes from x itself: exact for |k| <= 1 (it is x for k = 0), otherwise rounded once, at a size that does not matter. 2^-k is formed as 2^(2-k) / 4 lest its exponent field run out.
+ * comes from x itself: x for k = 0, exact for k = -1 and 1 but at the very edge, otherwise rounded once below half an ulp of
+ * the result. 2^-k is formed as 2^(2-k) / 4 lest its exponent field run out.
  * Worst error: float 0.96 at 0x1.edaccep-2, 1.06 without fused multiply-add at -0x1.0c64aap-2; double 1.02 at -0x1.169476p-2,
  * 1.05 at -0x1.16675dp-2.
  */

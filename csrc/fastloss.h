@@ -8,6 +8,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __GNUC__
+#define FL_API __attribute__((visibility("default")))
+#else
+#define FL_API
+#endif
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -92,45 +98,45 @@ typedef struct {
     fl_kind kind;
 } fl_loss_info;
 
-extern fl_loss_info const fl_losses[];
-extern int const fl_loss_count;
+extern FL_API fl_loss_info const fl_losses[];
+extern FL_API int const fl_loss_count;
 
 /* Adds count and weight of the rows to totals; refuses bad labels and weights before anything is
  * written. */
-fl_status fl_prepare(fl_call const *call, fl_totals *totals);
+FL_API fl_status fl_prepare(fl_call const *call, fl_totals *totals);
 
 /* Adds the losses of the rows to totals and writes the outputs. Each element of the gradient and
  * Hessian is multiplied by the row's weight and by factor. */
-fl_status fl_run(fl_call const *call, double factor, fl_totals *totals);
+FL_API fl_status fl_run(fl_call const *call, double factor, fl_totals *totals);
 
 /* What the reduction divides the sum of the losses by. */
-double fl_denominator(fl_totals const *totals, fl_reduction reduction);
+FL_API double fl_denominator(fl_totals const *totals, fl_reduction reduction);
 
 /* The reduced value; 0 / 0 is 0. */
-double fl_reduce(fl_totals const *totals, fl_reduction reduction);
+FL_API double fl_reduce(fl_totals const *totals, fl_reduction reduction);
 
 /* What the loss of a row divides its sum over the columns by: columns, or 1 for a sum. */
-double fl_row_divisor(int loss, ptrdiff_t columns);
+FL_API double fl_row_divisor(int loss, ptrdiff_t columns);
 
 /* Rows that are summed as one unit. Feeding rows in multiples of this number gives the same bits as
  * feeding them at once. */
-ptrdiff_t fl_block_rows(ptrdiff_t columns);
+FL_API ptrdiff_t fl_block_rows(ptrdiff_t columns);
 
 /* Whether every element of y_true is 0 or 1. */
-int fl_labels_are_binary(fl_call const *call);
+FL_API int fl_labels_are_binary(fl_call const *call);
 
 /* Instruction sets, best first. */
-int fl_isa_count(void);
-char const *fl_isa_name(int isa);
-int fl_isa_is_supported(int isa);
-void fl_set_isa(int isa);
-int fl_get_isa(void);
+FL_API int fl_isa_count(void);
+FL_API char const *fl_isa_name(int isa);
+FL_API int fl_isa_is_supported(int isa);
+FL_API void fl_set_isa(int isa);
+FL_API int fl_get_isa(void);
 
 /* Threads. */
-void fl_parallel_initialize(void);
-int fl_max_threads(void);
-char const *fl_parallel_backend(void);
-char const *fl_compiler(void);
+FL_API void fl_parallel_initialize(void);
+FL_API int fl_max_threads(void);
+FL_API char const *fl_parallel_backend(void);
+FL_API char const *fl_compiler(void);
 
 #ifdef __cplusplus
 }

@@ -60,6 +60,64 @@ static softmax_sum softmax_statistics(fl_call const *call, ptrdiff_t row, real *
     return total;
 }
 
+/* Rows of few classes share a block: each element has its row's maximum beside it, so that one vector
+ * loop runs over all of them. Rows per block; 1 if the classes are too many for that. */
+static ptrdiff_t rows_per_block(fl_call const *call) {
+    return call->columns > 0 && call->columns <= FL_BLOCK / 4 ? FL_BLOCK / call->columns : 1;
+}
+
+/* The sums of a block of rows, and the logits of their labels where these are classes. */
+static void short_row_statistics(fl_call const *call, fl_block block, real *scratch, int64_t const *label,
+                                 softmax_sum *sums, double *logit) {
+    real shift[FL_BLOCK], term[FL_BLOCK], tie[FL_BLOCK];
+    ptrdiff_t const columns = block.columns;
+    real const *const z = view(call, &call->y_pred, block, scratch);
+    for (ptrdiff_t r = 0; r < block.rows; r++) {
+        real const *const row = z + r * columns;
+        real maximum = row[0];
+        for (ptrdiff_t c = 1; c < columns; c++)
+            maximum = row[c] > maximum ? row[c] : maximum;
+        sums[r].maximum = maximum;
+        for (ptrdiff_t c = 0; c < columns; c++)
+            shift[r * columns + c] = maximum == -INFINITY ? R(0) : maximum;
+        if ((uint64_t)label[r] < (uint64_t)columns)
+            logit[r] = (double)row[label[r]];
+    }
+#pragma omp simd
+    for (ptrdiff_t i = 0; i < block.rows * columns; i++) {
+        real const d = z[i] - shift[i];
+        real const e = fl_exp_biased(d, fl_difference_error(z[i], shift[i], d));
+        term[i] = d == R(0) ? R(0) : e;
+        tie[i] = d == R(0) ? R(1) : R(0);
+    }
+    for (ptrdiff_t r = 0; r < block.rows; r++) {
+        double sum = 0;
+        real ties = 0;
+        for (ptrdiff_t c = 0; c < columns; c++) {
+            sum += (double)term[r * columns + c];
+            ties += tie[r * columns + c];
+        }
+        sums[r].others = sum * FL_EXP_SCALE + (double)(ties > R(0) ? ties - R(1) : R(0));
+    }
+}
+
+/* The gradients of a block of rows but for the classes of the labels. */
+static void short_row_gradients(real const *z, fl_block block, double const *maximum, real const *factor,
+                                real *gradient) {
+    real shift[FL_BLOCK], scale[FL_BLOCK];
+    for (ptrdiff_t r = 0, i = 0; r < block.rows; r++)
+        for (ptrdiff_t c = 0; c < block.columns; c++, i++) {
+            shift[i] = (real)maximum[r];
+            scale[i] = factor[r];
+        }
+#pragma omp simd
+    for (ptrdiff_t i = 0; i < block.rows * block.columns; i++) {
+        real const d = z[i] - shift[i];
+        real const e = fl_exp_biased(d, fl_difference_error(z[i], shift[i], d));
+        gradient[i] = FL_SCALED(e);
+    }
+}
+
 /* Every class at minus infinity has no softmax. */
 static double others_of(softmax_sum sum) { return sum.maximum == -INFINITY ? (double)NAN : sum.others; }
 
@@ -102,21 +160,29 @@ static void run_sparse_softmax(fl_call const *call, ptrdiff_t first, ptrdiff_t l
     real parameter[FL_MAX_PARAMETERS];
     double weight[FL_BATCH], row_loss[FL_BATCH], maximum[FL_BATCH], others[FL_BATCH], logit[FL_BATCH];
     double log_sum[FL_BATCH], probability[FL_BATCH], complement[FL_BATCH];
+    real factors[FL_BATCH];
+    softmax_sum sums[FL_BATCH];
     int64_t label[FL_BATCH];
-    ptrdiff_t const step = batch_rows(call);
+    ptrdiff_t const step = batch_rows(call), together = rows_per_block(call);
     real_parameters(call, parameter);
     for (ptrdiff_t row = first; row < last; row += step) {
         ptrdiff_t const rows = last - row < step ? last - row : step;
         row_labels(call, row, rows, label);
         row_label_weights(call, row, rows, label, weight);
+        for (ptrdiff_t r = 0; r < rows; r += together) {
+            fl_block const block = {row + r, rows - r < together ? rows - r : together, 0, call->columns};
+            if (together > 1)
+                short_row_statistics(call, block, scratch, label + r, sums + r, logit + r);
+            else if (weight[r] != 0)
+                sums[r] = softmax_statistics(call, row + r, scratch);
+        }
         for (ptrdiff_t r = 0; r < rows; r++) {
-            maximum[r] = others[r] = logit[r] = 0;
+            maximum[r] = weight[r] == 0 ? 0 : (double)sums[r].maximum;
+            others[r] = weight[r] == 0 ? 0 : others_of(sums[r]);
             if (weight[r] == 0)
-                continue;
-            softmax_sum const sum = softmax_statistics(call, row + r, scratch);
-            maximum[r] = (double)sum.maximum;
-            others[r] = others_of(sum);
-            logit[r] = (double)*view(call, &call->y_pred, (fl_block){row + r, 1, label[r], 1}, scratch);
+                logit[r] = 0;
+            else if (together == 1)
+                logit[r] = (double)*view(call, &call->y_pred, (fl_block){row + r, 1, label[r], 1}, scratch);
         }
 #pragma omp simd
         for (ptrdiff_t r = 0; r < rows; r++) {
@@ -134,6 +200,22 @@ static void run_sparse_softmax(fl_call const *call, ptrdiff_t first, ptrdiff_t l
         fl_add(loss, sum_doubles(row_loss, rows));
         if (!call->gradient.data)
             continue;
+        if (together > 1 && !call->hessian.data) {
+            for (ptrdiff_t r = 0; r < rows; r++)
+                factors[r] = (real)(-(double)slope[r] * weight[r] * factor * (FL_EXP_SCALE / (1 + others[r])));
+            for (ptrdiff_t r = 0; r < rows; r += together) {
+                fl_block const block = {row + r, rows - r < together ? rows - r : together, 0, call->columns};
+                real *const gradient = target(call, &call->gradient, block, gradient_scratch);
+                short_row_gradients(view(call, &call->y_pred, block, scratch), block, maximum + r, factors + r,
+                                    gradient);
+                for (ptrdiff_t i = 0; i < block.rows; i++)
+                    if (weight[r + i] != 0)
+                        gradient[i * block.columns + label[r + i]] =
+                            (real)(weight[r + i] * factor * (slope[r + i] * complement[r + i]));
+                put(call, &call->gradient, block, gradient);
+            }
+            continue;
+        }
         for (ptrdiff_t r = 0; r < rows; r++) {
             real const scale = (real)(weight[r] * factor);
             class_row const statistics = {.maximum = (real)maximum[r],

@@ -71,7 +71,8 @@ FL_INLINE fl_element binary_crossentropy(real y_true, real y_pred, real const *p
  */
 FL_INLINE fl_element binary_crossentropy_from_logits(real y_true, real y_pred, real const *parameter) {
     (void)parameter;
-    real const a = fl_abs(y_pred), t = fl_exp(-a), other = R(1) - y_true;
+    real const a = fl_abs(y_pred), t = fl_exp_biased(-a, R(0)) * R(FL_EXP_SCALE);
+    real const other = R(1) - y_true;
     real const wrong = y_pred > R(0) ? other : y_true;
     real const large = R(1) / (R(1) + t), small = t * large;
     real const up = y_pred > R(0) ? large : small, down = y_pred > R(0) ? small : large;

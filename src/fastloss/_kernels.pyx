@@ -191,17 +191,18 @@ def registry():
 
 # Arrays
 
-cdef fl_storage STORAGES[24]
+# Storage by NumPy's type number; -1: not read by the kernels.
+cdef int STORAGES[24]
 cdef int i
 for i in range(24):
-    STORAGES[i] = <fl_storage>-1
+    STORAGES[i] = -1
 for _dtype, i in (
     ("f4", FL_FLOAT32), ("f8", FL_FLOAT64), ("f2", FL_FLOAT16), ("?", FL_BOOL), ("b", FL_INT8), ("h", FL_INT16),
     ("B", FL_UINT8), ("H", FL_UINT16), ("i", FL_INT32), ("I", FL_UINT32), ("q", FL_INT64), ("Q", FL_UINT64),
     ("l", FL_INT64 if np.dtype("l").itemsize == 8 else FL_INT32),
     ("L", FL_UINT64 if np.dtype("L").itemsize == 8 else FL_UINT32),
 ):
-    STORAGES[np.dtype(_dtype).num] = <fl_storage>i
+    STORAGES[np.dtype(_dtype).num] = i
 
 _float32, _float64 = np.float32, np.float64
 _float32_dtype = np.dtype(np.float32)
@@ -216,7 +217,7 @@ cdef cnp.ndarray to_array(str name, object value):
 cdef inline fl_storage storage_of(cnp.ndarray array):
     cdef int number = cnp.PyArray_TYPE(array)
     # as_array lets nothing through but these and bfloat16, whose number is given at run time.
-    return STORAGES[number] if number < 24 else FL_BFLOAT16
+    return <fl_storage>STORAGES[number] if number < 24 else FL_BFLOAT16
 
 
 cdef inline void set_array(fl_array *to, cnp.ndarray array, int outer, int axis_of_columns):

@@ -43,7 +43,7 @@ def get_include():
     >>> (Path(get_include()) / "fastloss.h").exists()
     True
     """
-    return str(Path(__file__).parent / "include")
+    return str(Path(_kernels.__file__).parent / "include")
 
 
 def get_cmake_dir():
@@ -52,7 +52,7 @@ def get_cmake_dir():
     >>> (Path(get_cmake_dir()) / "fastlossConfig.cmake").exists()
     True
     """
-    return str(Path(__file__).parent / "cmake")
+    return str(Path(_kernels.__file__).parent / "cmake")
 
 
 def show_config():
