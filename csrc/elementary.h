@@ -316,6 +316,13 @@ FL_INLINE double fl_exponent_f64(uint64_t bits, double offset) {
     return fl_from_bits_f64((bits >> 52) | 0x4330000000000000u) - (0x1p52 + offset);
 }
 
+/* -inf, or NaN if outside: by bits, because gcc does not vectorise the nested select in every loop. */
+FL_INLINE float fl_pole_f32(int outside) { return fl_from_bits_f32(0xff800000u | (uint32_t)outside << 22); }
+
+FL_INLINE double fl_pole_f64(int outside) {
+    return fl_from_bits_f64(UINT64_C(0xfff0000000000000) | (uint64_t)outside << 51);
+}
+
 /*
  * log(x): subnormals included, -inf at +-0, inf at inf, NaN below 0. x = 2^k (1 + f) with 1 + f in [sqrt(1/2), sqrt(2)), so
  * that k = 0 around 1 and f = x - 1 is exact there.
@@ -329,7 +336,7 @@ FL_INLINE float fl_log_f32(float x) {
     const float f = fl_from_bits_f32((bits & ~FL_EXPONENT_f32) + FL_SQRT_HALF_f32) - 1.0f;
     float result = fl_log_sum_f32((float)(int32_t)k, f);
     result = x == INFINITY ? x : result;
-    return x > 0.0f ? result : x == 0.0f ? -INFINITY : NAN;
+    return x > 0.0f ? result : fl_pole_f32(x != 0.0f);
 }
 
 FL_INLINE double fl_log_f64(double x) {
@@ -339,7 +346,7 @@ FL_INLINE double fl_log_f64(double x) {
     const double f = fl_from_bits_f64((bits & ~FL_EXPONENT_f64) + FL_SQRT_HALF_f64) - 1.0;
     double result = fl_log_sum_f64(k, f);
     result = x == INFINITY ? x : result;
-    return x > 0.0 ? result : x == 0.0 ? -INFINITY : NAN;
+    return x > 0.0 ? result : fl_pole_f64(x != 0.0);
 }
 
 /*
@@ -355,7 +362,7 @@ FL_INLINE float fl_log1p_f32(float x) {
     const float scale_less_one = fl_fma_f32(fl_from_bits_f32(FL_ONE_f32 + (2u << 23) - k), 0.25f, -1.0f);
     float result = fl_log_sum_f32((float)(int32_t)k, fl_from_bits_f32(fl_bits_f32(x) - k) + scale_less_one);
     result = x + x == x ? x : result; /* +-0 and inf */
-    return x > -1.0f ? result : x == -1.0f ? -INFINITY : NAN;
+    return x > -1.0f ? result : fl_pole_f32(x != -1.0f);
 }
 
 FL_INLINE double fl_log1p_f64(double x) {
@@ -364,7 +371,7 @@ FL_INLINE double fl_log1p_f64(double x) {
     const double scale_less_one = fl_fma_f64(fl_from_bits_f64(FL_ONE_f64 + (UINT64_C(2) << 52) - k), 0.25, -1.0);
     double result = fl_log_sum_f64(fl_exponent_f64(bits, 1023.0), fl_from_bits_f64(fl_bits_f64(x) - k) + scale_less_one);
     result = x + x == x ? x : result; /* +-0 and inf */
-    return x > -1.0 ? result : x == -1.0 ? -INFINITY : NAN;
+    return x > -1.0 ? result : fl_pole_f64(x != -1.0);
 }
 
 /*

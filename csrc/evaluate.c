@@ -8,7 +8,7 @@
 #include "kernels.h"
 #include "parallel.h"
 
-#define FL_LOSS(name, kind, element, parameters) {#name, #kind, parameters, kind},
+#define FL_LOSS(name, kind, element, parameters) {#name, #kind, #element, parameters, kind},
 fl_loss_info const fl_losses[] = {
 #include "losses.def"
 };

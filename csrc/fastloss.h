@@ -94,6 +94,7 @@ typedef enum {
 typedef struct {
     char const *name;
     char const *kind_name;
+    char const *element;    /* element function */
     char const *parameters; /* names, separated by commas */
     fl_kind kind;
 } fl_loss_info;

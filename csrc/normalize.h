@@ -33,7 +33,8 @@ FL_INLINE fl_element normalized_element(real y, real p, clipped_class class, fl_
     real const b = live ? y * term.slope : R(0), c = live ? y * term.curvature : R(0);
     real const difference = class.others / p / sum;
     real const own = b * difference, rest = (slope - b) / sum;
-    real const own_curvature = c * difference * difference - own * (R(1) / p + R(1) / sum);
+    real const square = c == R(0) ? R(0) : c * difference * difference;
+    real const own_curvature = square - own * (R(1) / p + R(1) / sum);
     return (fl_element){.value = R(0),
                         .gradient = scale * ((live ? own : R(0)) - rest),
                         .hessian = scale * ((live ? own_curvature : R(0)) +
@@ -114,10 +115,11 @@ static void run_sparse_normalize(fl_call const *call, ptrdiff_t first, ptrdiff_t
                         hessian[i] = rest_curvature + poison;
                 if (inside[r] != 0 && label[r] >= column && label[r] < column + n) {
                     double const difference = others[r] / p[r] / s;
+                    double const square = c == 0 ? 0 : c * difference * difference;
                     gradient[label[r] - column] = (real)(scale * b * difference);
                     if (hessian)
                         hessian[label[r] - column] =
-                            (real)(scale * (c * difference * difference - b * difference * (1 / p[r] + 1 / s)));
+                            (real)(scale * (square - b * difference * (1 / p[r] + 1 / s)));
                 }
                 put(call, &call->gradient, block, gradient);
                 if (hessian)

@@ -47,15 +47,15 @@ FL_INLINE fl_element kl_divergence(real y_true, real y_pred, real const *paramet
 FL_INLINE fl_element binary_crossentropy(real y_true, real y_pred, real const *parameter) {
     real const epsilon = parameter[0], tiny = R(1e-37);
     real const least = -fl_log1p(-epsilon), most = -fl_log(epsilon);
-    real const p = fl_max(y_pred, tiny), q = fl_max(R(1) - y_pred, tiny);
+    real const bounded = fl_min(fl_max(y_pred, R(0)), R(1)), other = R(1) - y_true;
+    real const p = fl_max(bounded, tiny), q = fl_max(R(1) - bounded, tiny);
     real const a = fl_min(fl_max(-fl_log(p), least), most);
-    real const b = fl_min(fl_max(-fl_log1p(-fl_min(y_pred, R(1))), least), most);
-    real const other = R(1) - y_true, inside_value = y_pred >= epsilon && q >= epsilon ? R(1) : R(0);
-    real const inside = y_pred != y_pred ? y_pred : inside_value;
-    real const positive = y_true / p, negative = other / q;
+    real const b = fl_min(fl_max(-fl_log1p(-bounded), least), most);
+    real const positive = y_true / p, negative = other / q, clipped = R(0) * bounded;
+    real const nearest = fl_min(bounded, R(1) - bounded);
     return (fl_element){.value = y_true * a + other * b,
-                        .gradient = inside == R(0) ? R(0) : inside * (negative - positive),
-                        .hessian = inside == R(0) ? R(0) : inside * (positive / p + negative / q)};
+                        .gradient = nearest >= epsilon ? negative - positive : clipped,
+                        .hessian = nearest >= epsilon ? positive / p + negative / q : clipped};
 }
 
 /* Binary cross-entropy of a logit z.

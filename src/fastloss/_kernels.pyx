@@ -10,14 +10,9 @@ import numpy as np
 from fastloss import _validate
 
 cimport numpy as cnp
-from cpython.object cimport PyObject
 from libc.stdint cimport int64_t
 
 cnp.import_array()
-
-
-cdef extern from "Python.h":
-    object PyFloat_FromDouble(double)
 
 
 cdef extern from "fastloss.h" nogil:
@@ -91,6 +86,7 @@ cdef extern from "fastloss.h" nogil:
     ctypedef struct fl_loss_info:
         const char *name
         const char *kind_name
+        const char *element
         const char *parameters
         fl_kind kind
     const fl_loss_info fl_losses[]
@@ -178,12 +174,13 @@ def build_info():
 # Registry
 
 def registry():
-    """The native losses: name -> {"kind": ..., "parameters": names in order}."""
+    """The native losses: name -> {"kind", "element", "parameters": names in order}."""
     table = {}
     for i in range(fl_loss_count):
         names = fl_losses[i].parameters.decode()
         table[fl_losses[i].name.decode()] = {
             "kind": fl_losses[i].kind_name.decode(),
+            "element": fl_losses[i].element.decode(),
             "parameters": tuple(names.split(",")) if names else (),
         }
     return table
@@ -546,10 +543,15 @@ cdef class Accumulator:
 
     def block_rows(self, shape):
         """Rows of y_pred that chunks are to be a multiple of."""
-        if len(shape) < 2:
-            return 1 if not self.kernel.is_pointwise() else fl_block_rows(1)
-        rows = fl_block_rows(shape[-1])
-        inner = int(np.prod(shape[1:-1]))
+        ndim = len(shape)
+        if ndim < 2:
+            return fl_block_rows(1) if self.kernel.is_pointwise() else 1
+        axis = self.kernel.axis % ndim
+        if axis == 0:
+            # The first axis is no batch: there is one chunk.
+            return max(shape[0], 1)
+        rows = fl_block_rows(shape[axis])
+        inner = int(np.prod([extent for d, extent in enumerate(shape) if d not in (0, axis)]))
         return rows // int(np.gcd(rows, inner))
 
     def update(self, y_true, y_pred, sample_weight=None, losses=None):

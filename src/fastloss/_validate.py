@@ -27,9 +27,8 @@ class InputError(ValueError):
 
 def is_numeric(dtype):
     """Whether the kernels read this dtype."""
-    if dtype.kind in "biu":
-        return True
-    return dtype in (np.float16, np.float32, np.float64) or dtype.name == "bfloat16"
+    # The 8-bit floats of ml_dtypes have kind "f" too.
+    return dtype.kind in "biu" or (dtype.kind == "f" and dtype.itemsize in (2, 4, 8)) or dtype.name == "bfloat16"
 
 
 def as_array(name, value):
@@ -213,7 +212,7 @@ def output(name, out, y_pred, dtype, inputs):
         raise TypeError(f"{name}: dtype {out.dtype}, expected {dtype}")
     if not out.flags.writeable:
         raise ValueError(f"{name}: the array is read-only")
-    if any(stride == 0 and extent > 1 for stride, extent in zip(out.strides, out.shape, strict=True)):
+    if out.size and any(stride == 0 and extent > 1 for stride, extent in zip(out.strides, out.shape, strict=True)):
         raise ValueError(f"{name}: elements of the array overlap each other")
     in_place = out is y_pred or (
         out.__array_interface__["data"][0] == y_pred.__array_interface__["data"][0]

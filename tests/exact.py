@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Evaluates references over arrays and compares results with them: the one place that decides what is close enough."""
+
+import functools
+
+import ml_dtypes
+import numpy as np
+from cases import CASES
+from reference import add, mpf
+
+# An exact number as a sum of two float64 (hi + lo), and the other fields of reference.Exact.
+PACKED = np.dtype([(name, np.float64) for name in ("hi", "lo", "scale", "condition", "margin")])
+
+OUTPUTS = ("value", "gradient", "hessian")
+
+
+def pack(results):
+    """Array of reference.Exact -> PACKED array of the same shape."""
+    results = np.asarray(results, dtype=object)
+    packed = np.empty(results.shape, PACKED)
+    for index in np.ndindex(results.shape):
+        r = results[index]
+        hi = float(r.value)
+        lo = float(r.value - hi) if np.isfinite(hi) else 0.0
+        packed[index] = hi, lo, float(r.scale), float(r.condition), float(r.margin)
+    return packed
+
+
+def pack_floats(values):
+    """Floats that are themselves the exact result, NaN and inf included."""
+    values = np.asarray(values, np.float64)
+    packed = np.zeros(values.shape, PACKED)
+    packed["hi"], packed["scale"], packed["margin"] = values, np.abs(values), np.inf
+    return packed
+
+
+def object_array(items, shape):
+    array = np.empty(len(items), dtype=object)
+    array[:] = items  # Exact is a tuple: NumPy must not look inside
+    return array.reshape(shape)
+
+
+def boxed(result):
+    """An Exact as one object for an object array."""
+    box = np.empty((), dtype=object)
+    box[()] = result
+    return box
+
+
+def numbers(array):
+    """Exact mpf of every element, as nested lists of the array's shape."""
+    array = np.asarray(array)
+    if array.ndim == 0:
+        return mpf(float(array)) if array.dtype.kind not in "iu" else int(array)
+    return [numbers(x) for x in array]
+
+
+def evaluate_elements(case, parameters, y_true, y_pred):
+    """{output: object array of Exact, one per element}."""
+    y_true = case.convert(np.asarray(y_true))
+    flat = [
+        case.reference(y, p, **parameters)
+        for y, p in zip(numbers(y_true.ravel()), numbers(np.ravel(y_pred)), strict=True)
+    ]
+    return {
+        name: object_array([boxed(r[i]).item() for r in flat], np.shape(y_pred)) for i, name in enumerate(OUTPUTS)
+    }
+
+
+def evaluate_rows(case, parameters, y_true, y_pred):
+    """{output: object array of Exact}: one value per row of the last axis, gradients and hessians of each row's own loss.
+
+    For the elementwise losses the gradient and hessian are those of the element, before the division by the row's length.
+    """
+    y_true, y_pred = np.asarray(y_true), np.asarray(y_pred)
+    shape, width = y_pred.shape[:-1], y_pred.shape[-1]
+    if case.elementwise:
+        results = evaluate_elements(case, parameters, y_true, y_pred)
+        values = [add(row).times(case.row_factor(width)) for row in results["value"].reshape(-1, width)]
+        return results | {"value": object_array(values, shape)}
+    rows = zip(numbers(y_true.reshape(-1) if case.sparse else y_true.reshape(-1, width)),
+               numbers(y_pred.reshape(-1, width)), strict=True)
+    flat = [case.reference(y, p, **parameters) for y, p in rows]
+    return {
+        "value": object_array([r[0] for r in flat], shape),
+        "gradient": object_array([g for r in flat for g in r[1]], y_pred.shape),
+        "hessian": object_array([h for r in flat for h in r[2]], y_pred.shape),
+    }
+
+
+@functools.cache
+def samples(name, variant, dtype, seed):
+    """[(Sample, {output: PACKED})] of one case, shared by all instruction sets."""
+    case = CASES[name]
+    parameters = case.parameters[variant]
+    evaluate = evaluate_elements if case.elementwise else evaluate_rows
+    return [
+        (sample, {k: pack(v) for k, v in evaluate(case, parameters, sample.y_true, sample.y_pred).items()})
+        for sample in case.samples(np.random.default_rng(seed), np.dtype(dtype))
+    ]
+
+
+def assert_close(actual, exact, dtype, bound, blur=0.5, strict=False, **inputs):
+    """Compares `actual` with the PACKED array `exact`, and shows the worst element with its `inputs`.
+
+    |actual - exact| <= bound * scale + unit roundoff * condition (no second term if `strict`). A result below the smallest
+    normal number may be off by two of the smallest subnormals; one above the largest number must be inf. Elements closer
+    to a jump than `blur` epsilons, but not on it, are left out.
+    """
+    actual = np.asarray(actual)
+    assert actual.shape == exact.shape, f"shape {actual.shape}, expected {exact.shape}"
+    limits = ml_dtypes.finfo(dtype)
+    largest, epsilon = float(limits.max), float(limits.eps)
+    with np.errstate(all="ignore"):
+        got = actual.astype(np.float64)
+        error = np.abs((got - exact["hi"]) - exact["lo"])
+        size = np.abs(exact["hi"])
+        allowed = bound * exact["scale"] + (0 if strict else epsilon / 2 * exact["condition"])
+        allowed = np.where(size < float(limits.smallest_normal), allowed + 2 * float(limits.smallest_subnormal), allowed)
+        infinite = np.isinf(got) & (np.sign(got) == np.sign(exact["hi"]))
+        good = (error <= allowed) | (infinite & (size + allowed > largest))
+        good = np.where(np.isinf(size) | (size - allowed > largest), infinite, good)
+        good = np.where(np.isnan(exact["hi"]), np.isnan(got), good)
+        good |= (exact["margin"] > 0) & (exact["margin"] < blur * epsilon)
+        excess = np.where(good, 0, np.nan_to_num(error / allowed, nan=np.inf, posinf=np.inf))
+    if good.all():
+        return
+    worst = np.unravel_index(np.argmax(np.where(good, -1, excess)), good.shape)
+    shown = {}
+    for name, array in inputs.items():
+        array = np.asarray(array)
+        shown[name] = array[worst[: array.ndim]] if array.ndim else array[()]
+    raise AssertionError(
+        f"{np.count_nonzero(~good)} of {good.size} elements are off; worst at {tuple(map(int, worst))}: got {got[worst]!r}, "
+        f"exact {exact['hi'][worst]!r}, error {error[worst]:.3g} where {allowed[worst]:.3g} is allowed "
+        f"(scale {exact['scale'][worst]:.3g}, {np.dtype(dtype).name}); inputs {shown}"
+    )

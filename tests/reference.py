@@ -1,0 +1,267 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The losses in 50-digit arithmetic, written from their formulas; nothing here knows how the kernels compute.
+
+A reference takes the numbers exactly as the kernel gets them: inputs already rounded to the dtype, parameters as float64
+(`epsilon` too, in both dtypes). An elementwise one takes a pair of numbers and returns (value, gradient, hessian); a rowwise
+one takes two rows and returns (value, gradients, hessians). Each result is an `Exact`.
+"""
+
+from typing import Any, NamedTuple
+
+import mpmath
+
+mp = mpmath.MPContext()  # own context: the precision of mpmath.mp belongs to others
+mp.dps = 50
+mpf = mp.mpf
+
+EPSILON = 1e-7
+
+
+class Exact(NamedTuple):
+    """A result and what a good implementation may lose in it.
+
+    `scale`: what the relative error refers to. It is |value| unless the formula is a genuine difference, where the terms
+    cancel whoever computes them; then it is the sum of the absolute terms.
+    `condition`: derivative of the result by the relative error of the one difference of inputs that any float
+    implementation has to round first (y_pred - y_true, logit - largest logit), times that difference.
+    `margin`: relative distance of the input to the nearest jump of this output.
+    """
+
+    value: Any
+    scale: Any
+    condition: Any = mpf(0)
+    margin: Any = mp.inf
+
+    def times(self, factor):
+        return Exact(self.value * factor, self.scale * abs(factor), self.condition * abs(factor), self.margin)
+
+
+def plain(value, **other):
+    """A result without cancellation."""
+    return Exact(value, abs(value), **other)
+
+
+def total(*terms, **other):
+    """A sum whose terms may cancel."""
+    return Exact(mp.fsum(terms), mp.fsum(terms, absolute=True), **other)
+
+
+def add(results):
+    """Sum of `Exact` results."""
+    results = list(results)
+    return Exact(
+        mp.fsum(r.value for r in results),
+        mp.fsum(r.scale for r in results),
+        mp.fsum(r.condition for r in results),
+        min((r.margin for r in results), default=mp.inf),
+    )
+
+
+# Regression
+
+
+def mean_squared_error(y_true, y_pred):
+    e = y_pred - y_true
+    return plain(e * e), plain(2 * e), plain(mpf(2))
+
+
+def mean_absolute_error(y_true, y_pred):
+    e = y_pred - y_true
+    return plain(abs(e)), plain(mp.sign(e)), plain(mpf(0))
+
+
+def huber(y_true, y_pred, delta=1.0):
+    e, delta = y_pred - y_true, mpf(delta)
+    a = abs(e)
+    inside = a <= delta
+    return (
+        plain(a * a / 2 if inside else delta * (a - delta / 2)),
+        plain(max(-delta, min(delta, e))),
+        plain(mpf(inside), margin=abs(a - delta) / a if a else mp.inf),
+    )
+
+
+def log_cosh(y_true, y_pred):
+    e = y_pred - y_true
+    a = abs(e)
+    t = mp.exp(-2 * a)
+    # cosh(e) - 1 = 2 sinh(e/2)^2 keeps all digits near 0, the other form avoids huge exponents far from it.
+    value = mp.log1p(2 * mp.sinh(a / 2) ** 2) if a < 1 else a + mp.log1p(t) - mp.ln2
+    tanh = -mp.expm1(-2 * a) / (1 + t)
+    sech2 = 4 * t / (1 + t) ** 2
+    return plain(value), plain(mp.sign(e) * tanh), plain(sech2, condition=2 * a * tanh * sech2)
+
+
+# Margin
+
+
+def hinge(y_true, y_pred):
+    """`y_true` after the conversion of 0/1 labels, which depends on the whole call."""
+    product = y_true * y_pred
+    slack = 1 - product
+    # With labels -1 and 1 the product is exact and nothing is lost; any other label makes it a difference of rounded terms.
+    signs = abs(y_true) == 1
+    scale = abs(slack) if signs else 1 + abs(product)
+    margin = mp.inf if signs or not product else abs(slack / product)
+    active = slack > 0
+    return (
+        Exact(slack, scale) if active else Exact(mpf(0), scale if margin < 1e-5 else mpf(0)),
+        plain(-y_true if active else mpf(0), margin=margin),
+        plain(mpf(0)),
+    )
+
+
+# Counts and distributions
+
+
+def poisson(y_true, y_pred, epsilon=EPSILON):
+    q = y_pred + mpf(epsilon)
+    return total(y_pred, -y_true * mp.log(q)), total(mpf(1), -y_true / q), plain(y_true / q**2)
+
+
+def kl_divergence(y_true, y_pred, epsilon=EPSILON):
+    epsilon = mpf(epsilon)
+    y, p = (min(max(x, epsilon), mpf(1)) for x in (y_true, y_pred))
+    inside = epsilon <= y_pred <= 1
+    margin = abs(y_pred - epsilon) / epsilon
+    value = y * mp.log(y / p)
+    # epsilon is no float32: where it replaces just one of the two, the quotient carries its rounding into the logarithm.
+    one_clipped = (y_true < epsilon) != (y_pred < epsilon)
+    return (
+        Exact(value, abs(value) + (y if one_clipped else 0)),
+        plain(-y / p if inside else mpf(0), margin=margin),
+        plain(y / p**2 if inside else mpf(0), margin=margin),
+    )
+
+
+# Binary cross-entropy
+
+
+def smooth_binary(y_true, smoothing):
+    """Smoothed y and 1 - y, each without cancellation."""
+    s = mpf(smoothing)
+    return y_true * (1 - s) + s / 2, (1 - y_true) * (1 - s) + s / 2
+
+
+def binary_crossentropy_from_logits(y_true, y_pred, label_smoothing=0.0):
+    z = y_pred
+    y, not_y = smooth_binary(y_true, label_smoothing)
+    t = mp.exp(-abs(z))
+    small, large = t / (1 + t), 1 / (1 + t)
+    sigmoid, not_sigmoid = (large, small) if z > 0 else (small, large)
+    gradient = not_y * sigmoid - y * not_sigmoid  # = sigmoid - y
+    hard = y in (0, 1)
+    return (
+        total(not_y * z if z > 0 else -y * z, mp.log1p(t)),
+        # A soft label is subtracted from the sigmoid; for a hard one the difference is a sigmoid again.
+        Exact(gradient, abs(gradient) if hard else sigmoid + y),
+        plain(small * large),
+    )
+
+
+def binary_crossentropy(y_true, y_pred, label_smoothing=0.0, epsilon=EPSILON):
+    p, epsilon = y_pred, mpf(epsilon)
+    y, not_y = smooth_binary(y_true, label_smoothing)
+    q = min(max(p, epsilon), 1 - epsilon)
+    inside = epsilon <= p <= 1 - epsilon
+    margin = min(abs(p - epsilon) / epsilon, abs(p - (1 - epsilon)))
+    zero = plain(mpf(0), margin=margin)
+    return (
+        total(-y * mp.log(q), -not_y * mp.log(1 - q)),
+        # Two terms of opposite sign for a soft label, one for a hard one.
+        total(not_y / (1 - p), -y / p, margin=margin) if inside else zero,
+        total(y / p**2, not_y / (1 - p) ** 2, margin=margin) if inside else zero,
+    )
+
+
+# Categorical cross-entropy
+
+
+def others(row):
+    """For each element the sum of all the others, without cancellation (all elements are >= 0)."""
+    before, after = [mpf(0)], [mpf(0)]
+    for x in row[:-1]:
+        before.append(before[-1] + x)
+    for x in reversed(row[1:]):
+        after.append(after[-1] + x)
+    return [b + a for b, a in zip(before, reversed(after), strict=True)]
+
+
+def smooth_categorical(y_true, smoothing):
+    s = mpf(smoothing)
+    return [y * (1 - s) + s / len(y_true) for y in y_true]
+
+
+def categorical_crossentropy_from_logits(y_true, y_pred, label_smoothing=0.0):
+    y, z = smooth_categorical(y_true, label_smoothing), y_pred
+    weight = mp.fsum(y)
+    hard = sum(x != 0 for x in y) <= 1
+    largest = max(z)
+    # The gap to the largest logit is what has to be rounded. An excluded class (-inf) has none.
+    gap = [largest - x if x != -mp.inf else mpf(0) for x in z]
+    e = [mp.exp(x - largest) if x != -mp.inf else mpf(0) for x in z]
+    norm = mp.fsum(e)
+    p = [x / norm for x in e]
+    not_p = others(p)
+    mean_gap = mp.fdot(p, gap)
+    # log(norm) = log1p(all but one largest element), so a sure prediction keeps its digits.
+    log_norm = mp.log1p(others(e)[z.index(largest)])
+    value = mp.fsum(y_j * (log_norm + (largest - z_j)) for y_j, z_j in zip(y, z, strict=True) if y_j)
+    # How p_k, and the sum of the others weighted by p_k, move with the rounding of the gaps.
+    moved = [x * (g + mean_gap) for x, g in zip(p, gap, strict=True)]
+    other_moved = others(moved)
+    gradient, hessian = [], []
+    for y_k, p_k, q_k, m_k, o_k in zip(y, p, not_p, moved, other_moved, strict=True):
+        if hard and y_k:
+            gradient.append(plain(-y_k * q_k, condition=y_k * o_k))  # y (p - 1)
+        else:
+            # A soft label is subtracted from Y p_k: terms of one size that cancel.
+            gradient.append(total(weight * p_k, -y_k, condition=weight * m_k))
+        hessian.append(plain(weight * p_k * q_k, condition=weight * (m_k * q_k + p_k * o_k)))
+    return plain(value, condition=weight * mean_gap), gradient, hessian
+
+
+def categorical_crossentropy(y_true, y_pred, label_smoothing=0.0, epsilon=EPSILON):
+    y, p, epsilon = smooth_categorical(y_true, label_smoothing), y_pred, mpf(epsilon)
+    low, high = mp.log(epsilon), mp.log1p(-epsilon)
+    norm = mp.fsum(p)
+    rest = others(p)
+    q = [x / norm for x in p]
+    logs = [min(max(mp.log(x), low), high) if x > 0 else low for x in q]
+    inside = [epsilon <= x <= 1 - epsilon for x in q]
+    # One class on the wrong side of a bound moves the gradients of the whole row.
+    margin = min(
+        (abs(x / bound - 1) for x, y_j in zip(q, y, strict=True) if y_j for bound in (epsilon, 1 - epsilon)), default=mp.inf
+    )
+    weight = mp.fsum(y_j for y_j, u in zip(y, inside, strict=True) if u)
+    hard = sum(x != 0 for x in y) <= 1
+    gradient, hessian = [], []
+    for y_k, p_k, r_k, u in zip(y, p, rest, inside, strict=True):
+        own = y_k if u else mpf(0)
+        if hard and own:
+            gradient.append(plain(-own * (r_k / norm) / p_k, margin=margin))  # -1/p + 1/S over one denominator
+        else:
+            gradient.append(total(-own / p_k if own else mpf(0), weight / norm, margin=margin))
+        # A difference of two squares' reciprocals: its terms cancel as p_k / S approaches 1.
+        hessian.append(total(own / p_k**2 if own else mpf(0), -weight / norm**2, margin=margin))
+    return plain(-mp.fdot(y, logs)), gradient, hessian
+
+
+def one_hot(label, classes):
+    return [mpf(k == label) for k in range(classes)]
+
+
+def ignored(classes):
+    return plain(mpf(0)), [plain(mpf(0))] * classes, [plain(mpf(0))] * classes
+
+
+def sparse_categorical_crossentropy_from_logits(y_true, y_pred, ignore_class=None):
+    if y_true == ignore_class:
+        return ignored(len(y_pred))
+    return categorical_crossentropy_from_logits(one_hot(y_true, len(y_pred)), y_pred)
+
+
+def sparse_categorical_crossentropy(y_true, y_pred, ignore_class=None, epsilon=EPSILON):
+    if y_true == ignore_class:
+        return ignored(len(y_pred))
+    return categorical_crossentropy(one_hot(y_true, len(y_pred)), y_pred, epsilon=epsilon)

@@ -1,0 +1,597 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What holds for every loss: the same bits however a call is cut up or laid out, weights, masks, reductions, dtypes."""
+
+import functools
+import math
+
+import fastloss as fl
+import ml_dtypes
+import numpy as np
+import pytest
+from cases import CASES, VARIANTS
+from exact import assert_close, boxed, evaluate_rows, pack, pack_floats
+from reference import add, mpf
+
+REDUCTIONS = ("sum_over_batch_size", "sum", "mean_with_sample_weight", None)
+
+THREADS = (1, 2, 3, 4, 7)
+
+
+def batch(case, seed, shape, dtype):
+    """Ordinary inputs in the dtype; labels of a sparse case are int64."""
+    y, p = case.draw(np.random.default_rng(seed), shape)
+    return (y if case.sparse else y.astype(dtype)), p.astype(dtype)
+
+
+def outputs(loss, y, p, **weights):
+    """Everything a loss computes, as a list of arrays."""
+    out = [loss(y, p, **weights), *loss.value_and_grad(y, p, **weights)]
+    weights.pop("mask", None)
+    return out + list(loss.grad_and_hess(y, p, **weights))
+
+
+def assert_same_bits(actual, expected):
+    for a, e in zip(actual, expected, strict=True):
+        assert np.shape(a) == np.shape(e)
+        np.testing.assert_array_equal(a, e)
+
+
+# Same bits
+
+
+# Many short rows; few long ones; one row, which only its own blocks can share out.
+@pytest.mark.parametrize("shape", [(40_009, 3), (2_003, 67), (5, 30_011), (1, 150_001)])
+def test_thread_count_does_not_matter(case, dtype, isa, seed, shape):
+    y, p = batch(case, seed, shape, dtype)
+    weights = np.random.default_rng(seed).integers(0, 9, shape[0]) / 8
+    for reduction in ("sum_over_batch_size", None):
+        loss = case.make(reduction=reduction)
+        results = []
+        for n in THREADS:
+            with fl.threads(n):
+                results.append([*outputs(loss, y, p), *outputs(loss, y, p, sample_weight=weights)])
+        for result in results[1:]:
+            assert_same_bits(result, results[0])
+
+
+def test_threads_setting(case):
+    before = fl.get_num_threads()
+    with fl.threads(3):
+        assert fl.get_num_threads() == 3
+    assert fl.get_num_threads() == before
+    fl.set_num_threads(2)
+    assert fl.get_num_threads() == 2
+    fl.set_num_threads(before)
+
+
+@pytest.mark.parametrize("width", [1, 3, 13, 100])
+def test_split_of_the_batch_does_not_matter(variant, dtype, isa, seed, width):
+    case, index = variant
+    y, p = batch(case, seed, (101, width), dtype)
+    per_sample = case.make(case.parameters[index], reduction=None)
+    summed = case.make(case.parameters[index], reduction="sum")
+    whole = outputs(per_sample, y, p)
+    _, whole_gradient = summed.value_and_grad(y, p)
+    for cut in (1, 37, 64):
+        parts = [outputs(per_sample, y[s], p[s]) for s in (slice(cut), slice(cut, None))]
+        assert_same_bits([np.concatenate(pair) for pair in zip(*parts, strict=True)], whole)
+        gradients = [summed.value_and_grad(y[s], p[s])[1] for s in (slice(cut), slice(cut, None))]
+        assert_same_bits([np.concatenate(gradients)], [whole_gradient])
+
+
+def test_function_is_the_unreduced_class(variant, dtype, isa, seed):
+    case, index = variant
+    y, p = batch(case, seed, (29, 5), dtype)
+    parameters = case.parameters[index]
+    function = case.function(parameters)
+    for none in (None, "none"):
+        assert_same_bits([case.make(parameters, reduction=none)(y, p)], [function(y, p)])
+
+
+def test_reduction_aliases(case, dtype, seed):
+    y, p = batch(case, seed, (29, 5), dtype)
+    expected = outputs(case.make(), y, p)
+    for alias in ("mean", "auto", "sum_over_batch_size"):
+        assert_same_bits(outputs(case.make(reduction=alias), y, p), expected)
+
+
+# Weights, masks, reductions against exact sums
+
+
+def weight_kinds(shape, rng):
+    """{kind: sample_weight} for losses of this shape. Eighths are exact in every dtype."""
+    n = shape[0]
+
+    def eighths(*s):
+        return rng.integers(0, 17, s) / 8
+
+    kinds = {
+        "none": None,
+        "float": 0.375,
+        "int": 3,
+        "scalar array": np.array(0.5, np.float32),
+        "zero": 0.0,
+        "samples": eighths(n),
+        "column": eighths(n, *(1,) * (len(shape) - 1)) if len(shape) > 1 else eighths(n, 1),
+        "one": eighths(1) + 0.5,
+        "integers": rng.integers(0, 4, n),
+        "bools": rng.random(n) < 0.5,
+        "float32": eighths(n).astype(np.float32),
+        "list": eighths(n).tolist(),
+        "negative": -eighths(n) - 0.125,
+    }
+    if len(shape) > 1:
+        kinds |= {"elements": eighths(*shape), "row": eighths(1, *shape[1:]), "trailing": eighths(*shape[1:])}
+    return kinds
+
+
+def mask_kinds(shape, rng):
+    some = rng.random(shape) < 0.6
+    some.flat[0] = True
+    return {"none": None, "some": some, "nothing": np.zeros(shape, bool)}
+
+
+def full_weights(weights, shape):
+    """The weight of each loss, by the rules of the documentation."""
+    if weights is None:
+        return np.ones(shape)
+    weights = np.asarray(weights, np.float64)
+    if weights.ndim == 2 and len(shape) == 1:
+        weights = weights[:, 0]
+    elif weights.ndim == 1 and weights.shape[0] == shape[0]:
+        weights = weights.reshape(shape[0], *(1,) * (len(shape) - 1))
+    return np.broadcast_to(weights, shape)
+
+
+@functools.cache
+def exact_batch(name, index, shape, dtype, seed):
+    case = CASES[name]
+    y, p = batch(case, seed, shape, dtype)
+    return y, p, evaluate_rows(case, case.parameters[index], y, p)
+
+
+@functools.cache
+def reduced(name, index, shape, dtype, seed, reduction):
+    """[(kinds, sample_weight, mask, value, gradient, gradient and Hessian of the elements where they are to be compared)]"""
+    case = CASES[name]
+    y, p, exact = exact_batch(name, index, shape, dtype, seed)
+    rng = np.random.default_rng(seed)
+    losses = shape[:-1]
+    counted = case.counted(y, case.parameters[index])
+    row_factor = case.row_factor(shape[-1]) if case.elementwise else mpf(1)
+    out = []
+    for weight_kind, weights in weight_kinds(losses, rng).items():
+        for mask_kind, mask in mask_kinds(losses, rng).items():
+            w = full_weights(weights, losses)
+            kept = counted if mask is None else counted & mask
+            divisor = {
+                "sum_over_batch_size": kept.sum(),
+                "mean_with_sample_weight": w[kept].sum(),
+            }.get(reduction, 1)
+            # An empty mean is 0.
+            factors = [
+                mpf(float(x)) / mpf(float(divisor)) if k and divisor else mpf(0)
+                for x, k in zip(w.flat, kept.flat, strict=True)
+            ]
+            values = [v.times(f) for v, f in zip(exact["value"].flat, factors, strict=True)]
+            value = pack(boxed(add(values))) if reduction is not None else pack_each(values, losses)
+            columns = shape[-1]
+            scaled = [
+                g.times(factors[i // columns] * row_factor) for i, g in enumerate(exact["gradient"].flat)
+            ]
+            # Per element only the weight counts: no mask, no division, so once is enough.
+            own = None
+            if mask is None and reduction == "sum":
+                own = [
+                    pack_each([r.times(mpf(float(w.flat[i // columns]))) for i, r in enumerate(exact[k].flat)], shape)
+                    for k in ("gradient", "hessian")
+                ]
+            out.append((f"weights {weight_kind}, mask {mask_kind}", weights, mask, value, pack_each(scaled, shape), own))
+    return y, p, out
+
+
+def pack_each(results, shape):
+    array = np.empty(len(results), dtype=object)
+    array[:] = [boxed(r).item() for r in results]
+    return pack(array.reshape(shape))
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("shape", [(7, 3), (5, 3, 4)], ids=str)
+def test_reductions(variant, dtype, isa, seed, reduction, shape):
+    case, index = variant
+    y, p, expected = reduced(case.name, index, shape, dtype, seed, reduction)
+    loss = case.make(case.parameters[index], reduction=reduction)
+    about = dtype, case.bound[dtype], case.blur
+    for kinds, weights, mask, value, gradient, own in expected:
+        called = loss(y, p, sample_weight=weights, mask=mask)
+        fused, got_gradient = loss.value_and_grad(y, p, sample_weight=weights, mask=mask)
+        for got in (called, fused):
+            assert got.dtype == dtype
+            assert isinstance(got, np.ndarray if reduction is None else np.generic)
+            assert_close(got, value, *about, kinds=kinds)
+        assert got_gradient.dtype == dtype
+        assert_close(got_gradient, gradient, *about, kinds=kinds)
+        if own:
+            for got, exact in zip(loss.grad_and_hess(y, p, sample_weight=weights), own, strict=True):
+                assert_close(got, exact, *about, kinds=kinds)
+
+
+def test_large_sums_keep_their_digits(case, dtype, isa, seed):
+    """A sum over many samples is as good as one of float64: the error does not grow with the batch."""
+    y, p = batch(case, seed, (100_003, 2), dtype)
+    # The per-sample losses are rounded to the dtype, each by less than the bound; fsum adds them without any error.
+    values = np.asarray(case.make(reduction=None)(y, p), np.float64)
+    exact = pack_floats(math.fsum(values))
+    exact["scale"] = math.fsum(np.abs(values))
+    assert_close(case.make(reduction="sum")(y, p), exact, dtype, case.bound[dtype])
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_no_weight_no_harm(variant, dtype, isa, seed, reduction, bad):
+    """NaN and inf under a zero weight or a mask reach neither value nor gradient."""
+    case, index = variant
+    y, p = batch(case, seed, (23, 5), dtype)
+    hidden = np.zeros(len(p), bool)
+    hidden[[0, 7, 8, 22]] = True
+    loss = case.make(case.parameters[index], reduction=reduction)
+    spoilt = p.copy()
+    spoilt[hidden, 2] = bad
+    y_spoilt = y.copy()
+    if not case.sparse:
+        y_spoilt[hidden, 1] = y[hidden, 1] if not np.isnan(bad) else bad
+    weights = np.where(hidden, 0, 2.0)
+    expected = outputs(loss, y, p, sample_weight=weights)
+    results = outputs(loss, y_spoilt, spoilt, sample_weight=weights)
+    assert_same_bits(results, expected)
+    for gradient in results[-3:]:
+        assert np.isfinite(gradient).all()
+        assert not gradient[hidden].any()
+    expected = outputs(loss, y, p, mask=~hidden)[:3]
+    results = outputs(loss, y_spoilt, spoilt, mask=~hidden)[:3]
+    assert_same_bits(results, expected)
+    assert not results[-1][hidden].any()
+
+
+IGNORING = [(n, i) for n, i in VARIANTS if "ignore_class" in CASES[n].parameters[i]]
+
+
+@pytest.mark.parametrize("variant", IGNORING, indirect=True, ids=lambda v: f"{v[0]}-{v[1]}")
+@pytest.mark.parametrize("label", [-1, 255, 2])
+def test_ignored_rows(variant, dtype, isa, seed, label):
+    """Any label may be the ignored one, inside the range or not; the rows' predictions do not matter."""
+    case, _ = variant
+    y, p = batch(case, seed, (31, 5), dtype)
+    ignored = np.arange(31) % 4 == 0
+    y[~ignored & (y == label)] = 1
+    y[ignored] = label
+    p[ignored, 1] = np.nan
+    for reduction in REDUCTIONS:
+        loss, bare = case.make({"ignore_class": label}, reduction=reduction), case.make(reduction=reduction)
+        value, gradient = loss.value_and_grad(y, p)
+        expected_value, expected_gradient = bare.value_and_grad(y[~ignored], p[~ignored])
+        assert_same_bits([gradient[~ignored]], [expected_gradient])
+        assert not gradient[ignored].any()
+        if reduction is None:
+            assert_same_bits([value[~ignored]], [expected_value])
+            assert not value[ignored].any()
+        else:
+            exact = pack_floats(expected_value)
+            assert_close(value, exact, dtype, case.bound[dtype])
+            assert_close(loss(y, p), exact, dtype, case.bound[dtype])
+
+
+# out=
+
+
+def test_out(variant, dtype, isa, seed):
+    case, index = variant
+    y, p = batch(case, seed, (29, 5), dtype)
+    loss = case.make(case.parameters[index])
+    weights = np.random.default_rng(seed).integers(0, 9, 29) / 8
+    for keywords in ({}, {"sample_weight": weights}):
+        value, gradient = loss.value_and_grad(y, p, **keywords)
+        out = np.full_like(p, np.nan)
+        again, returned = loss.value_and_grad(y, p, out=out, **keywords)
+        assert returned is out
+        assert_same_bits([again, out], [value, gradient])
+        place = p.copy()
+        again, returned = loss.value_and_grad(y, place, out=place, **keywords)
+        assert returned is place
+        assert_same_bits([again, place], [value, gradient])
+        expected = loss.grad_and_hess(y, p, **keywords)
+        out = np.full_like(p, np.nan), np.full_like(p, np.nan)
+        returned = loss.grad_and_hess(y, p, out=out, **keywords)
+        assert returned[0] is out[0]
+        assert returned[1] is out[1]
+        assert_same_bits(out, expected)
+        for where in (0, 1):
+            place, other = p.copy(), np.empty_like(p)
+            out = (place, other) if where == 0 else (other, place)
+            loss.grad_and_hess(y, place, out=out, **keywords)
+            assert_same_bits(out, expected)
+
+
+def test_out_with_strides(case, dtype, isa, seed):
+    y, p = batch(case, seed, (29, 5), dtype)
+    loss = case.make()
+    value, gradient = loss.value_and_grad(y, p)
+    wide = np.zeros((58, 10), dtype)
+    out = wide[::2, ::2]
+    again, _ = loss.value_and_grad(y, p, out=out)
+    assert_same_bits([again, out], [value, gradient])
+    assert not wide[1::2].any()
+    assert not wide[:, 1::2].any()
+    place = np.zeros((58, 10), dtype)[::2, ::2]
+    place[...] = p
+    loss.value_and_grad(y, place, out=place)
+    assert_same_bits([place], [gradient])
+
+
+# Layouts
+
+
+def strided(x):
+    wide = np.zeros(tuple(2 * n for n in x.shape), x.dtype)
+    view = wide[tuple(slice(None, None, 2) for _ in x.shape)]
+    view[...] = x
+    return view
+
+
+def reversed_(x):
+    back = (slice(None, None, -1),) * x.ndim
+    return np.ascontiguousarray(x[back])[back]
+
+
+def misaligned(x):
+    raw = np.zeros(x.nbytes + 1, np.uint8)
+    view = raw[1:].view(x.dtype).reshape(x.shape)
+    view[...] = x
+    return view
+
+
+def byte_swapped(x):
+    return x.astype(x.dtype.newbyteorder())
+
+
+def read_only(x):
+    x = x.copy()
+    x.flags.writeable = False
+    return x
+
+
+def transposed(x):
+    return np.ascontiguousarray(x.T).T
+
+
+def memory_mapped_like(x):
+    return x.copy().view(type("Sub", (np.ndarray,), {}))
+
+
+LAYOUTS = (strided, reversed_, misaligned, byte_swapped, read_only, np.asfortranarray, transposed, memory_mapped_like)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda f: f.__name__)
+@pytest.mark.parametrize("shape", [(1, 1), (9, 1), (37, 3), (6, 1030), (4, 3, 5)], ids=str)
+def test_layout_does_not_matter(case, dtype, isa, seed, layout, shape):
+    y, p = batch(case, seed, shape, dtype)
+    for reduction in ("sum_over_batch_size", None):
+        loss = case.make(reduction=reduction)
+        expected = outputs(loss, y, p)
+        for a, b in ((layout(y), layout(p)), (y, layout(p)), (layout(y), p)):
+            y_before, p_before = a.copy(), b.copy()
+            results = outputs(loss, a, b)
+            assert_same_bits(results, expected)
+            assert all(r.dtype.newbyteorder("=") == dtype for r in results)
+            assert_same_bits([a, b], [y_before, p_before])
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda f: f.__name__)
+def test_layout_of_weights_does_not_matter(case, dtype, isa, seed, layout):
+    y, p = batch(case, seed, (17, 3, 4), dtype)
+    rng = np.random.default_rng(seed)
+    weights, mask = rng.integers(0, 9, (17, 3)) / 8, rng.random((17, 3)) < 0.7
+    for reduction in ("sum_over_batch_size", None):
+        loss = case.make(reduction=reduction)
+        expected = outputs(loss, y, p, sample_weight=weights, mask=mask)
+        given, mask_given = layout(weights), layout(mask) if layout is not byte_swapped else mask
+        results = outputs(loss, y, p, sample_weight=given, mask=mask_given)
+        assert_same_bits(results, expected)
+        assert_same_bits([given, mask_given], [weights, mask])
+
+
+def test_one_number_for_all(case, dtype, isa, seed):
+    """Arrays that repeat one element by a stride of 0."""
+    y, p = batch(case, seed, (1, 3), dtype)
+    loss = case.make(reduction=None)
+    views = np.broadcast_to(y, (19, *y.shape[1:])), np.broadcast_to(p, (19, 3))
+    assert_same_bits(outputs(loss, *views), outputs(loss, *(v.copy() for v in views)))
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (0, 1), (0, 4, 3), (4, 0, 3)], ids=str)
+def test_no_rows(variant, dtype, isa, seed, shape):
+    case, index = variant
+    y, p = batch(case, seed, shape, dtype)
+    for reduction in REDUCTIONS:
+        loss = case.make(case.parameters[index], reduction=reduction)
+        for keywords in ({}, {"sample_weight": np.ones(shape[:-1])}, {"mask": np.ones(shape[:-1], bool)}):
+            value, gradient = loss.value_and_grad(y, p, **keywords)
+            for v in (value, loss(y, p, **keywords)):
+                assert v.dtype == dtype
+                assert v.shape == (shape[:-1] if reduction is None else ())
+                assert not np.any(v)
+            assert gradient.shape == shape
+        assert all(r.shape == shape for r in loss.grad_and_hess(y, p))
+
+
+def test_one_element(case, dtype, isa, seed):
+    y, p = batch(case, seed, (1, 1), dtype)
+    expected = case.make(reduction="sum")(y, p)
+    for reduction in REDUCTIONS:
+        assert np.ravel(case.make(reduction=reduction)(y, p)) == expected
+
+
+def test_one_sample_without_batch_axis(case, dtype, isa, seed):
+    """A single row gives a single loss."""
+    y, p = batch(case, seed, (1, 5), dtype)
+    loss = case.make(reduction=None)
+    value, gradient = loss.value_and_grad(y[0], p[0])
+    expected_value, expected_gradient = loss.value_and_grad(y, p)
+    assert np.shape(value) == ()
+    assert_same_bits([np.ravel(value), gradient], [expected_value, expected_gradient[0]])
+
+
+ELEMENTWISE = [case for case in CASES.values() if case.elementwise]
+
+
+@pytest.mark.parametrize("case", ELEMENTWISE, indirect=True, ids=lambda case: case.name)
+def test_zero_dimensions(case, dtype, isa, seed):
+    y, p = batch(case, seed, (1, 1), dtype)
+    loss = case.make()
+    value, gradient = loss.value_and_grad(y.reshape(()), p.reshape(()))
+    expected_value, expected_gradient = loss.value_and_grad(y, p)
+    assert value == expected_value
+    assert np.shape(gradient) == ()
+    assert gradient == expected_gradient[0, 0]
+
+
+@pytest.mark.parametrize("case", ELEMENTWISE, indirect=True, ids=lambda case: case.name)
+def test_column_against_vector(case, dtype, isa, seed):
+    """(N,) with (N, 1) is N samples, whichever has the extra axis; the gradient keeps y_pred's shape."""
+    y, p = batch(case, seed, (13, 1), dtype)
+    loss = case.make(reduction=None)
+    value, gradient = loss.value_and_grad(y, p)
+    got_value, got_gradient = loss.value_and_grad(y[:, 0], p)
+    assert_same_bits([got_value, got_gradient], [value, gradient])
+    got_value, got_gradient = loss.value_and_grad(y, p[:, 0])
+    assert_same_bits([got_value, got_gradient], [value, gradient[:, 0]])
+
+
+SPARSE = [case for case in CASES.values() if case.sparse]
+
+
+@pytest.mark.parametrize("case", SPARSE, indirect=True, ids=lambda case: case.name)
+def test_labels_with_an_axis_of_their_own(case, dtype, isa, seed):
+    for shape in ((13, 4), (5, 3, 4)):
+        y, p = batch(case, seed, shape, dtype)
+        for reduction in ("sum", None):
+            loss = case.make(reduction=reduction)
+            assert_same_bits(outputs(loss, y[..., None], p), outputs(loss, y, p))
+
+
+WITH_AXIS = [case for case in CASES.values() if case.has_axis]
+
+
+@pytest.mark.parametrize("case", WITH_AXIS, indirect=True, ids=lambda case: case.name)
+@pytest.mark.parametrize("axis", [0, 1, 2, -2, -1])
+def test_axis(case, dtype, isa, seed, axis):
+    """The class axis may be any: as if it had been moved to the end."""
+    y, p = batch(case, seed, (6, 5, 4), dtype)
+    last, moved = case.make(reduction=None), case.make({"axis": axis}, reduction=None)
+    y_moved = y if case.sparse else np.moveaxis(y, -1, axis)
+    results = outputs(moved, y_moved, np.moveaxis(p, -1, axis))
+    expected = outputs(last, y, p)
+    assert_same_bits(results[:2], expected[:2])
+    assert_same_bits(results[2:], [np.moveaxis(x, -1, axis) for x in expected[2:]])
+
+
+# dtypes
+
+
+@pytest.mark.parametrize("half", [np.float16, ml_dtypes.bfloat16], ids=["float16", "bfloat16"])
+def test_half_is_computed_in_float32(variant, isa, seed, half):
+    """Stored half, computed and reduced in float32; gradients are rounded once more, to the storage dtype."""
+    case, index = variant
+    shape = (19, 5)
+    y, p = batch(case, seed, shape, half)
+    exact = evaluate_rows(case, case.parameters[index], y, p)
+    bound = case.bound["float32"]
+    rounded = 0.501 * float(ml_dtypes.finfo(half).eps)
+    blur = case.blur * float(ml_dtypes.finfo("float32").eps / ml_dtypes.finfo(half).eps)
+    loss = case.make(case.parameters[index], reduction=None)
+    value, gradient = loss.value_and_grad(y, p)
+    for v in (value, loss(y, p), case.function(case.parameters[index])(y, p)):
+        assert v.dtype == np.float32
+        assert_close(v, pack(exact["value"]), "float32", bound)
+    scaled = [g.times(case.row_factor(5) if case.elementwise else mpf(1)) for g in exact["gradient"].flat]
+    own = loss.grad_and_hess(y, p)
+    for got, expected in (
+        (gradient, pack_each(scaled, shape)),
+        (own[0], pack(exact["gradient"])),
+        (own[1], pack(exact["hessian"])),
+    ):
+        assert got.dtype == half
+        # What cancels in float32 cannot be better than float32's share of the bound.
+        expected["condition"] = 0
+        expected["scale"] = np.abs(expected["hi"]) + expected["scale"] * (bound / rounded)
+        assert_close(got, expected, half, rounded, blur, y_true=y[..., None] if case.sparse else y, y_pred=p)
+    total = case.make(case.parameters[index], reduction="sum")(y, p)
+    assert total.dtype == np.float32
+    assert_close(total, pack(boxed(add(exact["value"]))), "float32", bound)
+
+
+INTEGERS = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+
+
+@pytest.mark.parametrize("integer", INTEGERS)
+def test_integers_count_as_float32(case, isa, seed, integer):
+    y, p = batch(case, seed, (19, 5), "float32")
+    p = np.clip(np.rint(p), 0, 3).astype(integer)
+    p[:, 0] = 1  # probabilities with a sum
+    if not case.sparse:
+        y = np.clip(np.rint(y), 0, 3).astype(integer)
+    for reduction in ("sum_over_batch_size", None):
+        loss = case.make(reduction=reduction)
+        expected = outputs(loss, y if case.sparse else y.astype("float32"), p.astype("float32"))
+        results = outputs(loss, y, p)
+        assert all(r.dtype == np.float32 for r in results)
+        assert_same_bits(results, expected)
+
+
+DENSE = [case for case in CASES.values() if not case.sparse]
+
+
+@pytest.mark.parametrize("case", DENSE, indirect=True, ids=lambda case: case.name)
+@pytest.mark.parametrize("other", ["float16", "bfloat16", "float32", "float64", "int8", "int64", "uint8", "bool"])
+def test_labels_of_another_width(case, dtype, isa, seed, other):
+    """y_true may have any dtype; y_pred's is the one that counts."""
+    y, p = batch(case, seed, (19, 5), dtype)
+    other = ml_dtypes.bfloat16 if other == "bfloat16" else np.dtype(other)
+    y = (np.clip(np.rint(y), 0, 1) if np.dtype(other).kind in "iub" else y).astype(other)
+    for reduction in ("sum_over_batch_size", None):
+        loss = case.make(reduction=reduction)
+        # bfloat16 and float16 are exact in both dtypes; float64 is rounded to float32 where that is y_pred's.
+        results = outputs(loss, y, p)
+        assert all(r.dtype == dtype for r in results)
+        assert_same_bits(results, outputs(loss, y.astype(dtype), p))
+
+
+@pytest.mark.parametrize("case", SPARSE, indirect=True, ids=lambda case: case.name)
+@pytest.mark.parametrize("integer", [*INTEGERS[1:], "float16", "bfloat16", "float32", "float64"])
+def test_label_dtypes(case, dtype, isa, seed, integer):
+    integer = ml_dtypes.bfloat16 if integer == "bfloat16" else integer
+    for classes in (5, 127):
+        y, p = batch(case, seed, (41, classes), dtype)
+        for reduction in ("sum_over_batch_size", None):
+            loss = case.make(reduction=reduction)
+            assert_same_bits(outputs(loss, y.astype(integer), p), outputs(loss, y, p))
+
+
+@pytest.mark.parametrize("case", SPARSE, indirect=True, ids=lambda case: case.name)
+def test_labels_beyond_the_integers_of_float32(case, isa):
+    """Labels are never rounded to a float: 2**24 + 1 is a class of its own."""
+    classes = 2**24 + 3
+    p = np.full((1, classes), 0.25, np.float32)
+    label = 2**24 + 1
+    # A share above epsilon, where the gradient of a probability is not 0.
+    p[0, label] = 8
+    gradient = case.make(reduction="sum").value_and_grad(np.array([label]), p)[1][0]
+    assert np.argmin(gradient) == label
+    assert np.count_nonzero(gradient < 0) == 1
+
+
+@pytest.mark.parametrize("case", DENSE, indirect=True, ids=lambda case: case.name)
+def test_lists(case, isa, seed):
+    y, p = batch(case, seed, (4, 3), "float64")
+    assert_close(case.make()(y.tolist(), p.tolist()), pack_floats(case.make()(y, p)), "float32", 1e-6)

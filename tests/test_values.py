@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Values, gradients and Hessians of every case, dtype and instruction set against the exact ones, element by element."""
+
+import numpy as np
+import pytest
+from cases import CASES, VARIANTS
+from exact import assert_close, pack_floats, samples
+
+
+def times(exact, factor):
+    """PACKED results times a small integer."""
+    out = exact.copy()
+    for name in ("hi", "lo", "scale", "condition"):
+        out[name] *= factor
+    return out
+
+
+def layouts(case, sample, exact, outputs):
+    """(y_true, y_pred, {output: PACKED}) of one sample in the shapes that reach different loops."""
+    y, p = sample.y_true, sample.y_pred
+    if case.elementwise:
+        # One element a row, and all in one row, where a vector loop sees them at every position.
+        yield y[:, None], p[:, None], {k: exact[k] if k == "value" else exact[k][:, None] for k in outputs}
+        if "value" not in outputs:
+            yield y[None], p[None], {k: exact[k][None] for k in outputs}
+        return
+    yield y, p, {k: exact[k] for k in outputs}
+    # Again and again, so that each row meets each place in a group of rows; a prime number of rows leaves a ragged end.
+    if y.shape[0] * p.shape[-1] < 500:
+        rows = np.arange(211) % len(p)
+        yield y[rows], p[rows], {k: exact[k][rows] for k in outputs}
+
+
+def test_value(variant, dtype, isa, seed):
+    case, index = variant
+    function = case.function(case.parameters[index])
+    for sample, exact in samples(case.name, index, dtype, seed):
+        for y, p, expected in layouts(case, sample, exact, ["value"]):
+            value = function(y, p)
+            assert value.dtype == dtype
+            assert_close(
+                value, expected["value"], dtype, case.bound[dtype], case.blur, sample.strict, y_true=y, y_pred=p
+            )
+
+
+# The rowwise cases have rows of every length among their samples.
+ELEMENTWISE = [v for v in VARIANTS if CASES[v[0]].elementwise]
+
+
+@pytest.mark.parametrize("variant", ELEMENTWISE, indirect=True, ids=lambda v: f"{v[0]}-{v[1]}")
+# A vector register and a bit; an unrolled step and a bit; several blocks.
+@pytest.mark.parametrize("width", [5, 67, 4099])
+def test_value_of_rows_of_equal_elements(variant, dtype, isa, seed, width):
+    """The mean of equal elements is the element, so the vector loops are held to the bound of a single one."""
+    case, index = variant
+    function = case.function(case.parameters[index])
+    for sample, exact in samples(case.name, index, dtype, seed):
+        # Not where the sum, though not the mean, is beyond the largest number.
+        used = np.flatnonzero(np.abs(exact["value"]["hi"]) < float(np.finfo(dtype).max) / 1e4)
+        used = used[:: 1 if width < 1000 else 7]
+        y, p = sample.y_true[used], sample.y_pred[used]
+        value = function(np.repeat(y[:, None], width, axis=1), np.repeat(p[:, None], width, axis=1))
+        expected = times(exact["value"][used], width if case.row == "sum" else 1)
+        assert_close(value, expected, dtype, case.bound[dtype], case.blur, y_true=y, y_pred=p)
+
+
+def test_gradient_and_hessian(variant, dtype, isa, seed):
+    case, index = variant
+    loss = case.make(case.parameters[index])
+    for sample, exact in samples(case.name, index, dtype, seed):
+        for y, p, expected in layouts(case, sample, exact, ["gradient", "hessian"]):
+            results = loss.grad_and_hess(y, p)
+            for result, name in zip(results, ("gradient", "hessian"), strict=True):
+                assert result.dtype == dtype
+                shown = y[..., None] if case.sparse else y
+                assert_close(
+                    result, expected[name], dtype, case.bound[dtype], case.blur, sample.strict,
+                    y_true=np.broadcast_to(shown, p.shape), y_pred=p,
+                )  # fmt: skip
+
+
+def test_fused_value_and_gradient(variant, dtype, isa, seed):
+    """The pass that computes both, with the sum over samples: each element's gradient is its own."""
+    case, index = variant
+    per_sample = case.make(case.parameters[index], reduction=None)
+    summed = case.make(case.parameters[index], reduction="sum")
+    for sample, exact in samples(case.name, index, dtype, seed):
+        for y, p, expected in layouts(case, sample, {k: exact[k] for k in ("value", "gradient")}, ["value", "gradient"]):
+            value, gradient = per_sample.value_and_grad(y, p)
+            _, gradient_of_sum = summed.value_and_grad(y, p)
+            shown = np.broadcast_to(y[..., None] if case.sparse else y, p.shape)
+            about = dtype, case.bound[dtype], case.blur, sample.strict
+            assert_close(value, expected["value"], *about, y_true=y, y_pred=p)
+            assert_close(gradient, expected["gradient"], *about, y_true=shown, y_pred=p)
+            assert_close(gradient_of_sum, expected["gradient"], *about, y_true=shown, y_pred=p)
+
+
+def special_cases():
+    for case in CASES.values():
+        for i, special in enumerate(case.specials):
+            yield pytest.param(case, special, id=f"{case.name}-{i}")
+
+
+@pytest.mark.parametrize(("case", "special"), list(special_cases()))
+def test_special_values(case, special, dtype, isa, rng):
+    """inf and NaN give what the mathematics says, and leave the rows around them alone."""
+    p_row = np.atleast_1d(np.asarray(special.y_pred, dtype))
+    y_row = special.y_true if case.sparse else np.atleast_1d(np.asarray(special.y_true, dtype))
+    y, p = case.draw(rng, (41, p_row.size))
+    y, p = (y if case.sparse else y.astype(dtype)), p.astype(dtype)
+    per_sample = case.make(special.parameters, reduction=None)
+    before = (per_sample(y, p), *per_sample.grad_and_hess(y, p))
+    for place in (0, 5, 40):
+        y_special, p_special = y.copy(), p.copy()
+        y_special[place], p_special[place] = y_row, p_row
+        value, fused_gradient = per_sample.value_and_grad(y_special, p_special)
+        gradient, hessian = per_sample.grad_and_hess(y_special, p_special)
+        for got, expected in (
+            (per_sample(y_special, p_special), special.value),
+            (value, special.value),
+            (fused_gradient, special.gradient),
+            (gradient, special.gradient),
+            (hessian, special.hessian),
+        ):
+            if expected is not None:
+                expected = pack_floats(np.broadcast_to(expected, got[place].shape))
+                assert_close(got[place], expected, dtype, case.bound[dtype], y_true=y_row, y_pred=p_row)
+        rest = np.arange(len(p)) != place
+        for got, expected in zip((per_sample(y_special, p_special), gradient, hessian), before, strict=True):
+            np.testing.assert_array_equal(got[rest], expected[rest])
+
+
+def test_few_elements_are_left_out(variant, dtype, seed):
+    """Jumps excuse elements from the comparison; they must stay the exception."""
+    case, index = variant
+    total = skipped = 0
+    for _, exact in samples(case.name, index, dtype, seed):
+        margin = exact["hessian"]["margin"]
+        total += margin.size
+        skipped += np.count_nonzero((margin > 0) & (margin < case.blur * np.finfo(dtype).eps))
+    assert skipped <= total / 10
