@@ -19,26 +19,23 @@ FL_INLINE clipped_class clip_class(real p, real sum, real sum_low, real least, r
                            .inside = log >= least && log <= most ? R(1) : R(0)};
 }
 
-/* The chain rule: with b = y*slope, c = y*curvature of this class where it is not clipped, and B, C their
- * sums,
+/* The chain rule: with b = y*slope, c = y*curvature of this class where it is not clipped, B, C their sums
+ * and the ratio a = (S - p)/p,
  *
- *   gradient = b*(1/p - 1/S) - (B - b)/S
- *   hessian  = c*(1/p - 1/S)^2 - b*(1/p^2 - 1/S^2) + (C - c + B - b)/S^2
+ *   gradient = (b*a - (B - b))/S
+ *   hessian  = (c*a^2 - b*a*(a + 2) + (C - c) + (B - b))/S^2
  *
- * where 1/p - 1/S = (S - p)/(p*S), so that nothing cancels for one-hot labels.
+ * Nothing cancels for one-hot labels, and only the division by S can overflow.
  */
 FL_INLINE fl_element normalized_element(real y, real p, clipped_class class, fl_term term, real sum,
                                         real slope, real curvature, real scale) {
     int const live = y != R(0) && class.inside != R(0);
+    real const a = live ? class.others / p : R(0);
     real const b = live ? y * term.slope : R(0), c = live ? y * term.curvature : R(0);
-    real const difference = class.others / p / sum;
-    real const own = b * difference, rest = (slope - b) / sum;
-    real const square = c == R(0) ? R(0) : c * difference * difference;
-    real const own_curvature = square - own * (R(1) / p + R(1) / sum);
+    real const rest = slope - b, rest_curvature = curvature - c;
     return (fl_element){.value = R(0),
-                        .gradient = scale * ((live ? own : R(0)) - rest),
-                        .hessian = scale * ((live ? own_curvature : R(0)) +
-                                            (curvature - c + slope - b) / sum / sum)};
+                        .gradient = scale * (b * a - rest) / sum,
+                        .hessian = scale * (c * a * a - b * a * (a + R(2)) + rest_curvature + rest) / sum / sum};
 }
 
 /* The sum of a row as two doubles. */
@@ -114,12 +111,10 @@ static void run_sparse_normalize(fl_call const *call, ptrdiff_t first, ptrdiff_t
                     for (ptrdiff_t i = 0; i < n; i++)
                         hessian[i] = rest_curvature + poison;
                 if (inside[r] != 0 && label[r] >= column && label[r] < column + n) {
-                    double const difference = others[r] / p[r] / s;
-                    double const square = c == 0 ? 0 : c * difference * difference;
-                    gradient[label[r] - column] = (real)(scale * b * difference);
+                    double const a = others[r] / p[r];
+                    gradient[label[r] - column] = (real)(scale * b * a / s);
                     if (hessian)
-                        hessian[label[r] - column] =
-                            (real)(scale * (square - b * difference * (1 / p[r] + 1 / s)));
+                        hessian[label[r] - column] = (real)(scale * (c * a * a - b * a * (a + 2)) / s / s);
                 }
                 put(call, &call->gradient, block, gradient);
                 if (hessian)

@@ -9,15 +9,17 @@
  *   value = p - y*log(s), gradient = 1 - y/s = ((p - y) + epsilon)/s, hessian = y/s^2
  *
  * log(s) is corrected by the rounding error of s, which matters where s is close to 1. The gradient
- * divides the exact difference, so that it keeps its digits near its root.
+ * divides the exact difference, so that it keeps its digits near its root. An infinite rate outgrows its
+ * logarithm.
  */
 FL_INLINE fl_element poisson(real y_true, real y_pred, real const *parameter) {
     real const epsilon = parameter[0], s = y_pred + epsilon;
     real const low = fl_difference_error(y_pred, -epsilon, s);
-    real const log = y_true == R(0) ? R(0) : y_true * (fl_log(s) + low / s);
+    real const correction = y_pred > R(1e30) ? R(0) : low / s;
+    real const log = fl_log(fl_min(s, REAL_MAX)) + correction;
     real const d = y_pred - y_true, ratio = y_true / s;
     real const near = ((d + epsilon) + fl_difference_error(y_pred, y_true, d)) / s;
-    return (fl_element){.value = y_pred - log,
+    return (fl_element){.value = y_pred - (y_true == R(0) ? R(0) : y_true * log),
                         .gradient = y_true > R(0.5) * s && y_true < R(2) * s ? near : R(1) - ratio,
                         .hessian = ratio / s};
 }
@@ -31,7 +33,7 @@ FL_INLINE fl_element kl_divergence(real y_true, real y_pred, real const *paramet
     real const y = fl_min(fl_max(y_true, epsilon), R(1));
     real const p = fl_min(fl_max(y_pred, epsilon), R(1));
     real const ratio = y / p, inside = y_pred == p ? R(1) : (y_pred != y_pred ? y_pred : R(0));
-    return (fl_element){.value = y * fl_log_ratio(y, p),
+    return (fl_element){.value = y + p == y + p ? y * fl_log_ratio(y, p) : y + p,
                         .gradient = -ratio * inside,
                         .hessian = ratio / p * inside};
 }

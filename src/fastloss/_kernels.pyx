@@ -449,7 +449,8 @@ cdef class Kernel:
         return reduction
 
     cdef object scalar(self, Prepared p, double value):
-        return _float64(value) if p.call.dtype == FL_FLOAT64 else _float32(value)
+        # Rounded in C, where overflow to inf does not warn.
+        return _float64(value) if p.call.dtype == FL_FLOAT64 else _float32(<double><float>value)
 
     cdef cnp.ndarray add_losses(self, Prepared p):
         cdef int outer = 1 if p.y_pred.ndim == 1 and self.is_pointwise() else p.y_pred.ndim - 1

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What every benchmark shares: a loss's inputs, the NumPy formula, the bytes that must move, a check."""
+
+import numpy as np
+
+# Of the reduced value, in the dtype it is computed in.
+TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
+# Of the gradient: a difference quotient has few digits, and some elements lie across a kink.
+GRADIENT_TOLERANCE = 1e-4
+
+
+def normal(rng, shape, dtype):
+    return rng.standard_normal(shape, dtype=dtype)
+
+
+def binary(rng, shape, dtype):
+    return rng.integers(0, 2, shape, dtype=np.int8).astype(dtype)
+
+
+def label(rng, shape, dtype):
+    return rng.integers(0, shape[-1], shape[:-1])
+
+
+def one_hot(rng, shape, dtype):
+    y_true = np.zeros(shape, dtype)
+    np.put_along_axis(y_true, label(rng, shape, dtype)[..., None], 1, axis=-1)
+    return y_true
+
+
+def distribution(rng, shape, dtype):
+    p = normal(rng, shape, dtype)
+    np.exp(p, out=p)
+    p /= p.sum(axis=-1, keepdims=True)
+    return p
+
+
+# By the words that a loss describes its arguments with.
+TARGETS = {
+    "real": normal,
+    "sign": lambda rng, shape, dtype: 2 * binary(rng, shape, dtype) - 1,
+    "binary": binary,
+    "count": lambda rng, shape, dtype: rng.poisson(2, shape).astype(dtype),
+    "distribution": distribution,
+    "one_hot": one_hot,
+    "label": label,
+}
+PREDICTIONS = {
+    "real": normal,
+    "positive": lambda rng, shape, dtype: rng.standard_gamma(2, shape, dtype=dtype),
+    "logit": normal,
+    "probability": lambda rng, shape, dtype: rng.random(shape, dtype=dtype),
+    "distribution": distribution,
+    "logits": normal,
+}
+
+
+def arguments(loss, shape, dtype):
+    """y_true and y_pred of ordinary size; `shape` is y_pred's, (rows, classes)."""
+    rng = np.random.default_rng(0)
+    return TARGETS[loss.target](rng, shape, dtype), PREDICTIONS[loss.prediction](rng, shape, dtype)
+
+
+def plain(loss, y_true, y_pred):
+    """The reduced value by the NumPy formula."""
+    return np.mean(loss.numpy_formula(y_true, y_pred))
+
+
+def bytes_moved(y_true, y_pred, gradient=None):
+    """What no implementation can avoid: each input read once, the gradient written once."""
+    return sum(array.nbytes for array in (y_true, y_pred, gradient) if array is not None)
+
+
+def check(loss, y_true, y_pred):
+    """Compare what is about to be timed with the NumPy formula in float64.
+
+    Returns:
+        The gradient.
+
+    Raises:
+        AssertionError: A value, or the gradient along one direction on a sample of the rows, is off.
+    """
+    value, gradient = loss.value_and_grad(y_true, y_pred)
+    values = [loss(y_true, y_pred), value, plain(loss, y_true, y_pred)]
+    expected = plain(loss, *widened(y_true, y_pred))
+    np.testing.assert_allclose(values, expected, rtol=TOLERANCE[y_pred.dtype.name])
+
+    rows = slice(None, None, -(-y_pred.size // 65536))
+    some_true, some_pred = widened(y_true[rows], y_pred[rows])
+    some_gradient = gradient[rows].astype(np.float64)
+    # Each element moves in proportion to itself, so that none leaves its domain, and uphill, so that the
+    # changes of the loss do not cancel.
+    step = 1e-6 * np.sign(some_gradient) * np.abs(some_pred)
+    above, below = (loss.numpy_formula(some_true, some_pred + side * step).sum() for side in (0.5, -0.5))
+    np.testing.assert_allclose(
+        (some_gradient * step).sum(), (above - below) / len(y_pred), rtol=GRADIENT_TOLERANCE
+    )
+    return gradient
+
+
+def widened(y_true, y_pred):
+    """The arguments in float64; labels stay integers."""
+    return (y_true.astype(np.float64) if y_true.dtype.kind == "f" else y_true), y_pred.astype(np.float64)

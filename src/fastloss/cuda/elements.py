@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The element functions of csrc/losses, as Python that Numba compiles for the device.
+
+`real` is the kernel's float type. Constants go through it: a bare 0.5 is a float64 and would drag a float32
+kernel along. Numba compiles each function by itself, so that one cannot call another.
+
+min and max lose a NaN on the device, hence the comparisons; they are ordered to keep the NaN. Without an
+argument at which Python's math raises, the functions run in Numba's simulator too.
+"""
+
+import math
+
+ELEMENTS = {}
+
+
+def element(function):
+    """Adds `function` to ELEMENTS: the element of that name in csrc/losses.def."""
+    ELEMENTS[function.__name__] = function
+    return function
+
+
+# Losses of the residual: (real, y_true, y_pred, *parameters) -> (value, gradient, hessian), here and below
+
+
+@element
+def mean_squared_error(real, y_true, y_pred):
+    e = y_pred - y_true
+    return e * e, e + e, e if e != e else real(2)
+
+
+@element
+def mean_absolute_error(real, y_true, y_pred):
+    e = y_pred - y_true
+    sign = real(0) if e == real(0) else math.copysign(real(1), e)
+    return abs(e), e if e != e else sign, e if e != e else real(0)
+
+
+@element
+def huber(real, y_true, y_pred, delta):
+    e = y_pred - y_true
+    a = abs(e)
+    q = delta if delta < a else a
+    # Both branches of the value; nothing cancels since a >= q.
+    value = q * (a - real(0.5) * q)
+    inside = real(1) if a <= delta else real(0)
+    return value, math.copysign(q, e), e if e != e else inside
+
+
+@element
+def log_cosh(real, y_true, y_pred):
+    e = y_pred - y_true
+    a = abs(e)
+    t = math.exp(-a)
+    u = math.expm1(-a)
+    square = t * t
+    # log1p(2 sinh(a/2)^2) near 0, a - log(2) + log1p(exp(-2 a)) from 1 on: neither cancels.
+    log1p = math.log1p(u * u / (real(2) * t) if a < real(1) else square)
+    value = log1p if a < real(1) else a - real(0.6931471805599453) + log1p
+    sech = real(2) * t / (real(1) + square)
+    return value, math.copysign(-u * (real(2) + u) / (real(1) + square), e), sech * sech
+
+
+# Losses of the margin
+
+
+@element
+def hinge(real, y_true, y_pred):
+    # The compiler fuses this product with the difference.
+    margin = real(1) - y_true * y_pred
+    value = real(0) if margin < real(0) else margin
+    slope = -y_true if margin > real(0) else real(0)
+    return value, margin if margin != margin else slope, margin if margin != margin else real(0)
+
+
+# Losses of a probability, a rate or a logit for each element
+
+
+@element
+def poisson(real, y_true, y_pred, epsilon):
+    s = y_pred + epsilon
+    # What s lost in rounding matters to its logarithm where s is close to 1.
+    epsilon_used = s - y_pred
+    low = (y_pred - (s - epsilon_used)) + (epsilon - epsilon_used)
+    log = math.log(s) + low / s if s > real(0) else real(math.nan)
+    # An infinite rate outgrows its logarithm.
+    log = real(0) if y_true == real(0) or s == real(math.inf) else log
+    # The difference with its rounding error keeps the gradient's digits near its root.
+    d = y_pred - y_true
+    y_true_used = y_pred - d
+    d_low = (y_pred - (d + y_true_used)) + (y_true_used - y_true)
+    ratio = y_true / s
+    close = y_true > real(0.5) * s and y_true < real(2) * s
+    gradient = ((d + epsilon) + d_low) / s if close else real(1) - ratio
+    return y_pred - y_true * log, gradient, ratio / s
+
+
+@element
+def kl_divergence(real, y_true, y_pred, epsilon):
+    y = epsilon if y_true < epsilon else y_true
+    y = real(1) if y > real(1) else y
+    p = epsilon if y_pred < epsilon else y_pred
+    p = real(1) if p > real(1) else p
+    # log(y/p) by the difference of the two, which is exact where they are close.
+    d = y - p
+    log = math.copysign(math.log1p(abs(d) / (y if y < p else p)), d)
+    ratio = y / p
+    inside = real(0) if y_pred < epsilon or y_pred > real(1) else real(1)
+    return y * log, -ratio * inside, ratio / p * inside
+
+
+@element
+def binary_crossentropy(real, y_true, y_pred, epsilon):
+    p = real(0) if y_pred < real(0) else y_pred
+    p = real(1) if p > real(1) else p
+    q = real(1) - p
+    other = real(1) - y_true
+    # The clip is done on the logarithms: 1 - epsilon itself has few digits of epsilon left.
+    least = -math.log1p(-epsilon)
+    most = -math.log(epsilon)
+    a = most if p < epsilon else -math.log(p)
+    a = least if a < least else a
+    b = most if q < epsilon else -math.log1p(-p)
+    b = least if b < least else b
+    gradient = hessian = real(0) * p
+    if p >= epsilon and q >= epsilon:
+        positive = y_true / p
+        negative = other / q
+        gradient = negative - positive
+        hessian = positive / p + negative / q
+    return y_true * a + other * b, gradient, hessian
+
+
+@element
+def binary_crossentropy_from_logits(real, y_true, y_pred):
+    a = abs(y_pred)
+    t = math.exp(-a)
+    other = real(1) - y_true
+    large = real(1) / (real(1) + t)
+    small = t * large
+    up = large if y_pred > real(0) else small
+    down = small if y_pred > real(0) else large
+    wrong = other if y_pred > real(0) else y_true
+    # A weight of 0 hides an infinite logit.
+    value = (real(0) if wrong == real(0) else wrong * a) + math.log1p(t)
+    return value, other * up - y_true * down, small * large
+
+
+# Losses of the log-probability of a class: (real, log_probability, *parameters) -> (value, slope, curvature)
+
+
+@element
+def categorical_crossentropy(real, log_probability):
+    return -log_probability, real(-1), real(0)
