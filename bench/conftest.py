@@ -4,9 +4,10 @@
 import argparse
 from typing import NamedTuple
 
-import fastloss as fl
 import numpy as np
 import pytest
+
+import fastloss as fl
 from data import arguments, check
 
 

@@ -7,19 +7,14 @@ median over the rounds, of a ratio too.
 
 import argparse
 import json
-import math
-import os
-import platform
-import statistics
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from data import arguments, bytes_moved, check, plain
 from tqdm import tqdm
 
 import fastloss as fl
+from data import arguments, bytes_moved, check, plain
 
 # Rows and classes. Of logits: a vocabulary, image classes, digits; of all others 16.8 M elements.
 SHAPES = {"logits": ((2048, 32_000), (65_536, 1000), (262_144, 10))}

@@ -5,7 +5,7 @@
 #include "fastloss.h"
 #include "kernels.h"
 
-#define FL_ISA_ROW(suffix, name, supported)                                                        \
+#define FL_ISA_ROW(suffix, name, supported)                                                                  \
     extern fl_table const fl_table_f32_##suffix, fl_table_f64_##suffix;
 #include "isa.def"
 #undef FL_ISA_ROW

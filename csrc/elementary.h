@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Branch-free exponentials and logarithms in float and double, written so that a loop calling them vectorises for SSE2,
- * AVX2, AVX-512 and NEON alike: bit casts, magic-number rounding and ternaries only, no calls, no 64-bit integer compares,
- * no conversions between 64-bit integers and doubles. Results are the same at every vector width; they may differ in the
- * last bit between targets with and without a fused multiply-add. Stated errors are the worst found: over all floats, over
- * tens of millions of doubles, and over sampled pairs for functions of two arguments. Requires -ffp-contract=off -fno-math-errno
- * -fno-trapping-math and round-to-nearest.
+ * Branch-free exponentials and logarithms in float and double, written so that a loop calling them vectorises
+ * for SSE2, AVX2, AVX-512 and NEON alike: bit casts, magic-number rounding and ternaries only, no calls, no
+ * 64-bit integer compares, no conversions between 64-bit integers and doubles. Results are the same at every
+ * vector width; they may differ in the last bit between targets with and without a fused multiply-add. Stated
+ * errors are the worst found: over all floats, over tens of millions of doubles, and over sampled pairs for
+ * functions of two arguments. Requires -ffp-contract=off -fno-math-errno -fno-trapping-math and
+ * round-to-nearest.
  */
 #ifndef FASTLOSS_ELEMENTARY_H
 #define FASTLOSS_ELEMENTARY_H
@@ -64,8 +65,9 @@ FL_INLINE double fl_fma_f64(double a, double b, double c) {
 #endif
 }
 
-/* The exact a * b - p for p = fl(a * b), as long as it does not underflow. Without a fused multiply-add the float product
- * is exact in double, and the double product comes from Veltkamp's halves, which need |a|, |b| < 2^996. */
+/* The exact a * b - p for p = fl(a * b), as long as it does not underflow. Without a fused multiply-add the
+ * float product is exact in double, and the double product comes from Veltkamp's halves, which need |a|, |b|
+ * < 2^996. */
 FL_INLINE float fl_product_error_f32(float a, float b, float p) {
 #if FL_HAS_FMA
     return __builtin_fmaf(a, b, -p);
@@ -86,7 +88,8 @@ FL_INLINE double fl_product_error_f64(double a, double b, double p) {
 #endif
 }
 
-/* The exact error of d = fl(a - b): a - b == d + error (Knuth's two-sum; any order of magnitudes, no overflow). */
+/* The exact error of d = fl(a - b): a - b == d + error (Knuth's two-sum; any order of magnitudes, no
+ * overflow). */
 FL_INLINE float fl_difference_error_f32(float a, float b, float d) {
     const float b_used = a - d;
     const float a_used = d + b_used;
@@ -109,7 +112,8 @@ FL_INLINE float fl_copysign_f32(float magnitude, float sign) {
 }
 
 FL_INLINE double fl_copysign_f64(double magnitude, double sign) {
-    return fl_from_bits_f64((fl_bits_f64(magnitude) & 0x7fffffffffffffffu) | (fl_bits_f64(sign) & 0x8000000000000000u));
+    return fl_from_bits_f64((fl_bits_f64(magnitude) & 0x7fffffffffffffffu) |
+                            (fl_bits_f64(sign) & 0x8000000000000000u));
 }
 
 /* Maximum and minimum that keep a NaN in the first argument; a NaN in the second gives the first argument. */
@@ -122,9 +126,9 @@ FL_INLINE float fl_min_f32(float a, float b) { return b < a ? b : a; }
 FL_INLINE double fl_min_f64(double a, double b) { return b < a ? b : a; }
 
 /*
- * Exponentials: exp(x) = 2^k exp(r), k = round(x / ln 2), r = x - k ln 2 in [-0.3466, 0.3466]. Adding 1.5 * 2^(p-1) plus an
- * exponent bias rounds to an integer and leaves the biased exponent in the low bits, ready to be shifted into place. ln 2 is
- * split so that k times its high part is exact.
+ * Exponentials: exp(x) = 2^k exp(r), k = round(x / ln 2), r = x - k ln 2 in [-0.3466, 0.3466]. Adding 1.5 *
+ * 2^(p-1) plus an exponent bias rounds to an integer and leaves the biased exponent in the low bits, ready to
+ * be shifted into place. ln 2 is split so that k times its high part is exact.
  */
 #define FL_EXP_BIAS_f32 32
 #define FL_EXP_BIAS_f64 64
@@ -163,11 +167,15 @@ FL_INLINE double fl_exp_tail_f64(double r) {
     return fl_fma_f64(p, r, 0x1.000000000000ap-1);
 }
 
-/* q = exp(r) - 1 and scale = 2^(k + bias) for x + low; garbage unless the biased exponent is that of a normal number.
- * high is exact and r only feeds the tail, so q is rounded once at its own size. */
-typedef struct { float q, scale; } fl_exp_parts_f32;
+/* q = exp(r) - 1 and scale = 2^(k + bias) for x + low; garbage unless the biased exponent is that of a normal
+ * number. high is exact and r only feeds the tail, so q is rounded once at its own size. */
+typedef struct {
+    float q, scale;
+} fl_exp_parts_f32;
 
-typedef struct { double q, scale; } fl_exp_parts_f64;
+typedef struct {
+    double q, scale;
+} fl_exp_parts_f64;
 
 FL_INLINE fl_exp_parts_f32 fl_exp_reduce_f32(float x, float low, float bias) {
     const float shift = FL_ROUND_f32 + 127.0f + bias;
@@ -196,11 +204,11 @@ FL_INLINE fl_exp_parts_f64 fl_exp_reduce_f64(double x, double low, double bias) 
 }
 
 /*
- * exp(d + low) * 2^FL_EXP_BIAS for d <= 50 and |low| <= 1 ulp of d; exactly 0 below the cut, at -inf too whatever low is;
- * NaN for a NaN in d. The bias keeps the result normal, so that multiplying it by weight * 2^-FL_EXP_BIAS afterwards rounds
- * into the subnormal range only there.
- * Worst error in ulp (low included), with a fused multiply-add and without: float 0.88 at -0x1.b58252p+4, 0.90 at -0x1.5fea94p+5;
- * double 0.86 at -0x1.261079p+9, 0.87 at -0x1.38c446p+9.
+ * exp(d + low) * 2^FL_EXP_BIAS for d <= 50 and |low| <= 1 ulp of d; exactly 0 below the cut, at -inf too
+ * whatever low is; NaN for a NaN in d. The bias keeps the result normal, so that multiplying it by weight *
+ * 2^-FL_EXP_BIAS afterwards rounds into the subnormal range only there. Worst error in ulp (low included),
+ * with a fused multiply-add and without: float 0.88 at -0x1.b58252p+4, 0.90 at -0x1.5fea94p+5; double 0.86 at
+ * -0x1.261079p+9, 0.87 at -0x1.38c446p+9.
  */
 FL_INLINE float fl_exp_biased_f32(float d, float low) {
     const fl_exp_parts_f32 parts = fl_exp_reduce_f32(d, low, FL_EXP_BIAS_f32);
@@ -215,10 +223,10 @@ FL_INLINE double fl_exp_biased_f64(double d, double low) {
 }
 
 /*
- * exp(x) on the whole line: inf above, gradual underflow to 0 below, NaN kept. The exponent is biased towards 0 by the sign
- * of x and put right by one multiplication, which is where overflow and underflow happen.
- * Worst error: float 0.88 at -0x1.b58252p+4, 0.89 without fused multiply-add at 0x1.2067a6p+2; double 0.86 at 0x1.fdcf4cp+8,
- * 0.88 at 0x1.7fa82ep+8.
+ * exp(x) on the whole line: inf above, gradual underflow to 0 below, NaN kept. The exponent is biased towards
+ * 0 by the sign of x and put right by one multiplication, which is where overflow and underflow happen. Worst
+ * error: float 0.88 at -0x1.b58252p+4, 0.89 without fused multiply-add at 0x1.2067a6p+2; double 0.86 at
+ * 0x1.fdcf4cp+8, 0.88 at 0x1.7fa82ep+8.
  */
 FL_INLINE float fl_exp_f32(float x) {
     const float bounded = fl_min_f32(fl_max_f32(x, FL_EXP_CUT_f32), 89.0f);
@@ -235,13 +243,17 @@ FL_INLINE double fl_exp_f64(double x) {
 }
 
 /*
- * exp(x) and expm1(x) for x <= 0, NaN kept: expm1(x) = 2^k q + (2^k - 1), where the bracket is exact or swamps q and is 0 for
- * k = 0, so that nothing cancels as x -> 0. expm1(-0) is +0.
- * Worst error: as exp; expm1 float 0.91 at -0x1.261a7ap-2, 0.92 without fused multiply-add; double 1.01 at -0x1.052632p-4, both.
+ * exp(x) and expm1(x) for x <= 0, NaN kept: expm1(x) = 2^k q + (2^k - 1), where the bracket is exact or
+ * swamps q and is 0 for k = 0, so that nothing cancels as x -> 0. expm1(-0) is +0. Worst error: as exp; expm1
+ * float 0.91 at -0x1.261a7ap-2, 0.92 without fused multiply-add; double 1.01 at -0x1.052632p-4, both.
  */
-typedef struct { float exp, expm1; } fl_exp_pair_f32;
+typedef struct {
+    float exp, expm1;
+} fl_exp_pair_f32;
 
-typedef struct { double exp, expm1; } fl_exp_pair_f64;
+typedef struct {
+    double exp, expm1;
+} fl_exp_pair_f64;
 
 FL_INLINE fl_exp_pair_f32 fl_exp_expm1_f32(float x) {
     const fl_exp_parts_f32 parts = fl_exp_reduce_f32(fl_max_f32(x, FL_EXP_CUT_f32), 0.0f, FL_EXP_BIAS_f32);
@@ -262,11 +274,12 @@ FL_INLINE fl_exp_pair_f64 fl_exp_expm1_f64(double x) {
 }
 
 /*
- * Logarithms: each function reduces to k ln 2 + log1p(f) with f in [-1/3, 1/2] and shares the sum below. log1p(f) = f + b,
- * |b| < |f| / 4, and k ln2_high + f is summed without error, so only the last addition rounds at the size of the result.
- * The float b is f^2 times a polynomial (cheaper than a division). The double b uses s = f / (2 + f) and
- * log1p(f) = 2 atanh(s) = f - (f^2/2 - s (f^2/2 + R(s^2))), a third of the terms for a division that overlaps the rest.
- * k is passed as a float scaled by 2^23: its exponent field, converted as it stands.
+ * Logarithms: each function reduces to k ln 2 + log1p(f) with f in [-1/3, 1/2] and shares the sum below.
+ * log1p(f) = f + b, |b| < |f| / 4, and k ln2_high + f is summed without error, so only the last addition
+ * rounds at the size of the result. The float b is f^2 times a polynomial (cheaper than a division). The
+ * double b uses s = f / (2 + f) and log1p(f) = 2 atanh(s) = f - (f^2/2 - s (f^2/2 + R(s^2))), a third of the
+ * terms for a division that overlaps the rest. k is passed as a float scaled by 2^23: its exponent field,
+ * converted as it stands.
  */
 FL_INLINE float fl_log_sum_f32(float scaled_k, float f) {
     float p = 0x1.e772d8p-5f;
@@ -324,10 +337,10 @@ FL_INLINE double fl_pole_f64(int outside) {
 }
 
 /*
- * log(x): subnormals included, -inf at +-0, inf at inf, NaN below 0. x = 2^k (1 + f) with 1 + f in [sqrt(1/2), sqrt(2)), so
- * that k = 0 around 1 and f = x - 1 is exact there.
- * Worst error: float 0.86 at 0x1.68bdbcp+0, 0.88 without fused multiply-add at 0x1.69b0f6p+0; double 0.90 at 0x1.6939a2p+0,
- * 0.94 at 0x1.677bf5p+0.
+ * log(x): subnormals included, -inf at +-0, inf at inf, NaN below 0. x = 2^k (1 + f) with 1 + f in
+ * [sqrt(1/2), sqrt(2)), so that k = 0 around 1 and f = x - 1 is exact there. Worst error: float 0.86 at
+ * 0x1.68bdbcp+0, 0.88 without fused multiply-add at 0x1.69b0f6p+0; double 0.90 at 0x1.6939a2p+0, 0.94 at
+ * 0x1.677bf5p+0.
  */
 FL_INLINE float fl_log_f32(float x) {
     const int subnormal = x < FLT_MIN;
@@ -350,11 +363,11 @@ FL_INLINE double fl_log_f64(double x) {
 }
 
 /*
- * log(1 + x): +-0 kept, -inf at -1, NaN below, inf at inf. k brings fl(1 + x) into [3/4, 3/2), but f = x 2^-k + (2^-k - 1)
- * comes from x itself: x for k = 0, exact for k = -1 and 1 but at the very edge, otherwise rounded once below half an ulp of
- * the result. 2^-k is formed as 2^(2-k) / 4 lest its exponent field run out.
- * Worst error: float 0.96 at 0x1.edaccep-2, 1.06 without fused multiply-add at -0x1.0c64aap-2; double 1.02 at -0x1.169476p-2,
- * 1.05 at -0x1.16675dp-2.
+ * log(1 + x): +-0 kept, -inf at -1, NaN below, inf at inf. k brings fl(1 + x) into [3/4, 3/2), but f = x 2^-k
+ * + (2^-k - 1) comes from x itself: x for k = 0, exact for k = -1 and 1 but at the very edge, otherwise
+ * rounded once below half an ulp of the result. 2^-k is formed as 2^(2-k) / 4 lest its exponent field run
+ * out. Worst error: float 0.96 at 0x1.edaccep-2, 1.06 without fused multiply-add at -0x1.0c64aap-2;
+ * double 1.02 at -0x1.169476p-2, 1.05 at -0x1.16675dp-2.
  */
 FL_INLINE float fl_log1p_f32(float x) {
     const uint32_t bits = fl_bits_f32(1.0f + x) + (1u << 22);
@@ -368,17 +381,19 @@ FL_INLINE float fl_log1p_f32(float x) {
 FL_INLINE double fl_log1p_f64(double x) {
     const uint64_t bits = fl_bits_f64(1.0 + x) + (UINT64_C(1) << 51);
     const uint64_t k = (bits & FL_EXPONENT_f64) - FL_ONE_f64;
-    const double scale_less_one = fl_fma_f64(fl_from_bits_f64(FL_ONE_f64 + (UINT64_C(2) << 52) - k), 0.25, -1.0);
-    double result = fl_log_sum_f64(fl_exponent_f64(bits, 1023.0), fl_from_bits_f64(fl_bits_f64(x) - k) + scale_less_one);
+    const double scale_less_one =
+        fl_fma_f64(fl_from_bits_f64(FL_ONE_f64 + (UINT64_C(2) << 52) - k), 0.25, -1.0);
+    double result =
+        fl_log_sum_f64(fl_exponent_f64(bits, 1023.0), fl_from_bits_f64(fl_bits_f64(x) - k) + scale_less_one);
     result = x + x == x ? x : result; /* +-0 and inf */
     return x > -1.0 ? result : fl_pole_f64(x != -1.0);
 }
 
 /*
- * log(a / b) for positive normal a and b with a / b and b / a normal. b is scaled to [1, 2) and a by a power of two to within
- * [2/3, 3/2] of it (bit patterns are near enough to logarithms to choose k), where a - b is exact: f = (a - b) / b is
- * rounded once, however close a and b are.
- * Worst error: float 1.61, at 0x1.87c4ecp+10 and 0x1.329ff4p+10; double 1.61, at 0x1.fd9be8p+0 and 0x1.8fce90p+0.
+ * log(a / b) for positive normal a and b with a / b and b / a normal. b is scaled to [1, 2) and a by a power
+ * of two to within [2/3, 3/2] of it (bit patterns are near enough to logarithms to choose k), where a - b is
+ * exact: f = (a - b) / b is rounded once, however close a and b are. Worst error: float 1.61, at
+ * 0x1.87c4ecp+10 and 0x1.329ff4p+10; double 1.61, at 0x1.fd9be8p+0 and 0x1.8fce90p+0.
  */
 FL_INLINE float fl_log_ratio_f32(float a, float b) {
     const uint32_t exponent = (fl_bits_f32(b) & FL_EXPONENT_f32) - FL_ONE_f32;

@@ -58,8 +58,7 @@ static void check_task(void *argument, ptrdiff_t index) {
     task_context *const context = argument;
     ptrdiff_t first, last;
     range_of(context, index, &first, &last);
-    context->status[index] =
-        context->table->check_rows(context->call, first, last, &context->totals[index]);
+    context->status[index] = context->table->check_rows(context->call, first, last, &context->totals[index]);
 }
 
 fl_status fl_prepare(fl_call const *call, fl_totals *totals) {
@@ -152,8 +151,7 @@ static void binary_task(void *argument, ptrdiff_t index) {
     task_context *const context = argument;
     ptrdiff_t first, last;
     range_of(context, index, &first, &last);
-    context->binary[index % FL_INLINE_TASKS] =
-        context->table->check_binary(context->call, first, last);
+    context->binary[index % FL_INLINE_TASKS] = context->table->check_binary(context->call, first, last);
 }
 
 /* Waves of tasks, a single one first: labels of -1 and 1 are told from the first rows. */

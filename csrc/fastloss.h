@@ -82,14 +82,7 @@ typedef struct {
 } fl_totals;
 
 /* Which loop runs the element function; losses.def says what each does. */
-typedef enum {
-    POINTWISE_MEAN,
-    POINTWISE_SUM,
-    SOFTMAX,
-    SPARSE_SOFTMAX,
-    NORMALIZE,
-    SPARSE_NORMALIZE
-} fl_kind;
+typedef enum { POINTWISE_MEAN, POINTWISE_SUM, SOFTMAX, SPARSE_SOFTMAX, NORMALIZE, SPARSE_NORMALIZE } fl_kind;
 
 typedef struct {
     char const *name;

@@ -10,33 +10,31 @@
 #include "losses/probabilistic.h"
 #include "losses/regression.h"
 
-#define FL_KERNEL(name, LOOPS, run, ...)                                                           \
-    static void name##_kernel(fl_call const *call, ptrdiff_t first, ptrdiff_t last, double factor, \
-                              fl_sum *loss) {                                                      \
-        static LOOPS const loops = {__VA_ARGS__};                                                  \
-        run(call, first, last, factor, loss, &loops);                                              \
+#define FL_KERNEL(name, LOOPS, run, ...)                                                                     \
+    static void name##_kernel(fl_call const *call, ptrdiff_t first, ptrdiff_t last, double factor,           \
+                              fl_sum *loss) {                                                                \
+        static LOOPS const loops = {__VA_ARGS__};                                                            \
+        run(call, first, last, factor, loss, &loops);                                                        \
     }
 
-#define FL_POINTWISE(name, element, divide)                                                        \
-    FL_POINTWISE_LOOPS(name, element)                                                              \
-    FL_KERNEL(name, pointwise_loops, run_pointwise, name##_value, name##_value_gradient,           \
+#define FL_POINTWISE(name, element, divide)                                                                  \
+    FL_POINTWISE_LOOPS(name, element)                                                                        \
+    FL_KERNEL(name, pointwise_loops, run_pointwise, name##_value, name##_value_gradient,                     \
               name##_gradient_hessian, divide)
 
 #define FL_DEFINE_POINTWISE_MEAN(name, element) FL_POINTWISE(name, element, 1)
 #define FL_DEFINE_POINTWISE_SUM(name, element) FL_POINTWISE(name, element, 0)
-#define FL_DEFINE_SOFTMAX(name, element)                                                           \
-    FL_SOFTMAX_LOOPS(name, element)                                                                \
-    FL_KERNEL(name, dense_loops, run_dense, softmax_row, name##_dense_terms,                       \
-              name##_dense_derivatives, 0)
-#define FL_DEFINE_NORMALIZE(name, element)                                                         \
-    FL_NORMALIZE_LOOPS(name, element)                                                              \
-    FL_KERNEL(name, dense_loops, run_dense, normalized_row, name##_dense_terms,                    \
-              name##_dense_derivatives, 1)
-#define FL_DEFINE_SPARSE_SOFTMAX(name, element)                                                    \
-    FL_TERM_LOOP(name, element)                                                                    \
+#define FL_DEFINE_SOFTMAX(name, element)                                                                     \
+    FL_SOFTMAX_LOOPS(name, element)                                                                          \
+    FL_KERNEL(name, dense_loops, run_dense, softmax_row, name##_dense_terms, name##_dense_derivatives, 0)
+#define FL_DEFINE_NORMALIZE(name, element)                                                                   \
+    FL_NORMALIZE_LOOPS(name, element)                                                                        \
+    FL_KERNEL(name, dense_loops, run_dense, normalized_row, name##_dense_terms, name##_dense_derivatives, 1)
+#define FL_DEFINE_SPARSE_SOFTMAX(name, element)                                                              \
+    FL_TERM_LOOP(name, element)                                                                              \
     FL_KERNEL(name, sparse_loops, run_sparse_softmax, name##_terms)
-#define FL_DEFINE_SPARSE_NORMALIZE(name, element)                                                  \
-    FL_TERM_LOOP(name, element)                                                                    \
+#define FL_DEFINE_SPARSE_NORMALIZE(name, element)                                                            \
+    FL_TERM_LOOP(name, element)                                                                              \
     FL_KERNEL(name, sparse_loops, run_sparse_normalize, name##_terms)
 
 #define FL_LOSS(name, kind, element, parameters) FL_DEFINE_##kind(name, element)

@@ -20,9 +20,7 @@ static inline void fl_add(fl_sum *sum, double term) {
 }
 
 /* An infinite sum has a NaN for its error. */
-static inline double fl_value(fl_sum sum) {
-    return sum.low == sum.low ? sum.high + sum.low : sum.high;
-}
+static inline double fl_value(fl_sum sum) { return sum.low == sum.low ? sum.high + sum.low : sum.high; }
 
 /* Rows first .. last-1: adds their weighted losses to loss and writes the outputs. */
 typedef void fl_kernel(fl_call const *call, ptrdiff_t first, ptrdiff_t last, double factor, fl_sum *loss);

@@ -20,8 +20,8 @@ typedef struct {
 
 /* ---- pointwise ---- */
 
-typedef void pointwise_value_loop(real const *y_true, real const *y_pred, ptrdiff_t n,
-                                  real const *parameter, real *value);
+typedef void pointwise_value_loop(real const *y_true, real const *y_pred, ptrdiff_t n, real const *parameter,
+                                  real *value);
 typedef void pointwise_loop(real const *y_true, real const *y_pred, ptrdiff_t n, real const *parameter,
                             real const *scale, real *value, real *gradient, real *hessian);
 
@@ -34,34 +34,34 @@ typedef struct {
 /* A scale of 0 hides a NaN. Outputs may be y_pred itself: each element is read before it is written. */
 #define FL_SCALED(x) (scale[i] == R(0) ? R(0) : (x) * scale[i])
 
-#define FL_POINTWISE_LOOPS(name, element)                                                          \
-    static void name##_value(real const *y_true, real const *y_pred, ptrdiff_t n,                  \
-                             real const *parameter, real *value) {                                 \
-        real const p[FL_MAX_PARAMETERS] = FL_PARAMETERS(parameter);                                \
-        _Pragma("omp simd") for (ptrdiff_t i = 0; i < n; i++) value[i] =                           \
-            element(y_true[i], y_pred[i], p).value;                                                \
-    }                                                                                              \
-    static void name##_value_gradient(real const *y_true, real const *y_pred, ptrdiff_t n,         \
-                                      real const *parameter, real const *scale, real *value,       \
-                                      real *gradient, real *hessian) {                             \
-        real const p[FL_MAX_PARAMETERS] = FL_PARAMETERS(parameter);                                \
-        (void)hessian;                                                                             \
-        _Pragma("omp simd") for (ptrdiff_t i = 0; i < n; i++) {                                    \
-            fl_element const t = element(y_true[i], y_pred[i], p);                                 \
-            value[i] = t.value;                                                                    \
-            gradient[i] = FL_SCALED(t.gradient);                                                   \
-        }                                                                                          \
-    }                                                                                              \
-    static void name##_gradient_hessian(real const *y_true, real const *y_pred, ptrdiff_t n,       \
-                                        real const *parameter, real const *scale, real *value,     \
-                                        real *gradient, real *hessian) {                           \
-        real const p[FL_MAX_PARAMETERS] = FL_PARAMETERS(parameter);                                \
-        (void)value;                                                                               \
-        _Pragma("omp simd") for (ptrdiff_t i = 0; i < n; i++) {                                    \
-            fl_element const t = element(y_true[i], y_pred[i], p);                                 \
-            gradient[i] = FL_SCALED(t.gradient);                                                   \
-            hessian[i] = FL_SCALED(t.hessian);                                                     \
-        }                                                                                          \
+#define FL_POINTWISE_LOOPS(name, element)                                                                    \
+    static void name##_value(real const *y_true, real const *y_pred, ptrdiff_t n, real const *parameter,     \
+                             real *value) {                                                                  \
+        real const p[FL_MAX_PARAMETERS] = FL_PARAMETERS(parameter);                                          \
+        _Pragma("omp simd") for (ptrdiff_t i = 0; i < n; i++) value[i] =                                     \
+            element(y_true[i], y_pred[i], p).value;                                                          \
+    }                                                                                                        \
+    static void name##_value_gradient(real const *y_true, real const *y_pred, ptrdiff_t n,                   \
+                                      real const *parameter, real const *scale, real *value, real *gradient, \
+                                      real *hessian) {                                                       \
+        real const p[FL_MAX_PARAMETERS] = FL_PARAMETERS(parameter);                                          \
+        (void)hessian;                                                                                       \
+        _Pragma("omp simd") for (ptrdiff_t i = 0; i < n; i++) {                                              \
+            fl_element const t = element(y_true[i], y_pred[i], p);                                           \
+            value[i] = t.value;                                                                              \
+            gradient[i] = FL_SCALED(t.gradient);                                                             \
+        }                                                                                                    \
+    }                                                                                                        \
+    static void name##_gradient_hessian(real const *y_true, real const *y_pred, ptrdiff_t n,                 \
+                                        real const *parameter, real const *scale, real *value,               \
+                                        real *gradient, real *hessian) {                                     \
+        real const p[FL_MAX_PARAMETERS] = FL_PARAMETERS(parameter);                                          \
+        (void)value;                                                                                         \
+        _Pragma("omp simd") for (ptrdiff_t i = 0; i < n; i++) {                                              \
+            fl_element const t = element(y_true[i], y_pred[i], p);                                           \
+            gradient[i] = FL_SCALED(t.gradient);                                                             \
+            hessian[i] = FL_SCALED(t.hessian);                                                               \
+        }                                                                                                    \
     }
 
 #define FL_PARAMETERS(parameter) {parameter[0], parameter[1], parameter[2], parameter[3]}
@@ -72,8 +72,8 @@ static void real_parameters(fl_call const *call, real *parameter) {
         parameter[i] = (real)call->parameters[i];
 }
 
-static void run_pointwise(fl_call const *call, ptrdiff_t first, ptrdiff_t last, double factor,
-                          fl_sum *loss, pointwise_loops const *loops) {
+static void run_pointwise(fl_call const *call, ptrdiff_t first, ptrdiff_t last, double factor, fl_sum *loss,
+                          pointwise_loops const *loops) {
     real true_scratch[FL_BLOCK], pred_scratch[FL_BLOCK], value[FL_BLOCK], scale[FL_BLOCK];
     real gradient_scratch[FL_BLOCK], hessian_scratch[FL_BLOCK];
     real parameter[FL_MAX_PARAMETERS];
@@ -174,16 +174,16 @@ typedef struct {
     int parameters; /* that belong to the link */
 } dense_loops;
 
-#define FL_TERM_LOOP(name, element)                                                                \
-    static void name##_terms(real const *log_probability, ptrdiff_t n, real const *parameter,      \
-                             real *value, real *slope, real *curvature) {                          \
-        real const p[FL_MAX_PARAMETERS] = FL_PARAMETERS(parameter);                                \
-        _Pragma("omp simd") for (ptrdiff_t i = 0; i < n; i++) {                                    \
-            fl_term const t = element(log_probability[i], p);                                      \
-            value[i] = t.value;                                                                    \
-            slope[i] = t.slope;                                                                    \
-            curvature[i] = t.curvature;                                                            \
-        }                                                                                          \
+#define FL_TERM_LOOP(name, element)                                                                          \
+    static void name##_terms(real const *log_probability, ptrdiff_t n, real const *parameter, real *value,   \
+                             real *slope, real *curvature) {                                                 \
+        real const p[FL_MAX_PARAMETERS] = FL_PARAMETERS(parameter);                                          \
+        _Pragma("omp simd") for (ptrdiff_t i = 0; i < n; i++) {                                              \
+            fl_term const t = element(log_probability[i], p);                                                \
+            value[i] = t.value;                                                                              \
+            slope[i] = t.slope;                                                                              \
+            curvature[i] = t.curvature;                                                                      \
+        }                                                                                                    \
     }
 
 static ptrdiff_t batch_rows(fl_call const *call) {
@@ -241,8 +241,8 @@ static void run_dense(fl_call const *call, ptrdiff_t first, ptrdiff_t last, doub
                     continue;
                 }
                 loops->derivatives(view_labels(call, block, true_scratch),
-                                   view(call, &call->y_pred, block, pred_scratch), n, parameter,
-                                   &statistics, scale, gradient, hessian);
+                                   view(call, &call->y_pred, block, pred_scratch), n, parameter, &statistics,
+                                   scale, gradient, hessian);
                 put(call, &call->gradient, block, gradient);
                 if (hessian)
                     put(call, &call->hessian, block, hessian);

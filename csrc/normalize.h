@@ -35,7 +35,8 @@ FL_INLINE fl_element normalized_element(real y, real p, clipped_class class, fl_
     real const rest = slope - b, rest_curvature = curvature - c;
     return (fl_element){.value = R(0),
                         .gradient = scale * (b * a - rest) / sum,
-                        .hessian = scale * (c * a * a - b * a * (a + R(2)) + rest_curvature + rest) / sum / sum};
+                        .hessian =
+                            scale * (c * a * a - b * a * (a + R(2)) + rest_curvature + rest) / sum / sum};
 }
 
 /* The sum of a row as two doubles. */
@@ -133,35 +134,34 @@ static void normalized_row(fl_call const *call, ptrdiff_t row, real *scratch, cl
     out->most = (real)-fl_log_f64(epsilon);
 }
 
-#define FL_NORMALIZE_LOOPS(name, element)                                                          \
-    static void name##_dense_terms(real const *y_true, real const *y_pred, ptrdiff_t n,            \
-                                   real const *parameter, class_row const *row, real *value,       \
-                                   real *slope, real *curvature) {                                               \
-        real const q[FL_MAX_PARAMETERS] = FL_PARAMETERS(parameter);                                \
-        real const sum = row->sum, low = row->sum_low, least = row->least, most = row->most;       \
-        _Pragma("omp simd") for (ptrdiff_t i = 0; i < n; i++) {                                    \
-            real const y = y_true[i];                                                              \
-            clipped_class const t = clip_class(y_pred[i], sum, low, least, most);                  \
-            fl_term const f = element(t.log_probability, q);                                       \
-            value[i] = y == R(0) ? R(0) : y * f.value;                                         \
-            slope[i] = y == R(0) || t.inside == R(0) ? R(0) : y * f.slope;                     \
-            curvature[i] = y == R(0) || t.inside == R(0) ? R(0) : y * f.curvature;             \
-        }                                                                                          \
-    }                                                                                              \
-    static void name##_dense_derivatives(real const *y_true, real const *y_pred, ptrdiff_t n,      \
-                                         real const *parameter, class_row const *row,         \
-                                         real scale, real *gradient, real *hessian) {              \
-        real const q[FL_MAX_PARAMETERS] = FL_PARAMETERS(parameter);                                \
-        real const sum = row->sum, low = row->sum_low, least = row->least, most = row->most;       \
-        real const slope = row->slope, curvature = row->curvature;                                 \
-        real *const second = hessian ? hessian : gradient;                                         \
-        _Pragma("omp simd") for (ptrdiff_t i = 0; i < n; i++) {                                    \
-            real const p = y_pred[i];                                                              \
-            clipped_class const t = clip_class(p, sum, low, least, most);                          \
-            fl_element const e = normalized_element(y_true[i], p, t,                               \
-                                                    element(t.log_probability, q), sum, slope,     \
-                                                    curvature, scale);                             \
-            second[i] = e.hessian;                                                                 \
-            gradient[i] = e.gradient;                                                              \
-        }                                                                                          \
+#define FL_NORMALIZE_LOOPS(name, element)                                                                    \
+    static void name##_dense_terms(real const *y_true, real const *y_pred, ptrdiff_t n,                      \
+                                   real const *parameter, class_row const *row, real *value, real *slope,    \
+                                   real *curvature) {                                                        \
+        real const q[FL_MAX_PARAMETERS] = FL_PARAMETERS(parameter);                                          \
+        real const sum = row->sum, low = row->sum_low, least = row->least, most = row->most;                 \
+        _Pragma("omp simd") for (ptrdiff_t i = 0; i < n; i++) {                                              \
+            real const y = y_true[i];                                                                        \
+            clipped_class const t = clip_class(y_pred[i], sum, low, least, most);                            \
+            fl_term const f = element(t.log_probability, q);                                                 \
+            value[i] = y == R(0) ? R(0) : y * f.value;                                                       \
+            slope[i] = y == R(0) || t.inside == R(0) ? R(0) : y * f.slope;                                   \
+            curvature[i] = y == R(0) || t.inside == R(0) ? R(0) : y * f.curvature;                           \
+        }                                                                                                    \
+    }                                                                                                        \
+    static void name##_dense_derivatives(real const *y_true, real const *y_pred, ptrdiff_t n,                \
+                                         real const *parameter, class_row const *row, real scale,            \
+                                         real *gradient, real *hessian) {                                    \
+        real const q[FL_MAX_PARAMETERS] = FL_PARAMETERS(parameter);                                          \
+        real const sum = row->sum, low = row->sum_low, least = row->least, most = row->most;                 \
+        real const slope = row->slope, curvature = row->curvature;                                           \
+        real *const second = hessian ? hessian : gradient;                                                   \
+        _Pragma("omp simd") for (ptrdiff_t i = 0; i < n; i++) {                                              \
+            real const p = y_pred[i];                                                                        \
+            clipped_class const t = clip_class(p, sum, low, least, most);                                    \
+            fl_element const e = normalized_element(y_true[i], p, t, element(t.log_probability, q), sum,     \
+                                                    slope, curvature, scale);                                \
+            second[i] = e.hessian;                                                                           \
+            gradient[i] = e.gradient;                                                                        \
+        }                                                                                                    \
     }

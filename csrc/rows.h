@@ -82,18 +82,18 @@ static char *row_address(fl_call const *call, fl_array const *array, ptrdiff_t r
 }
 
 /* One element a row, for rows first .. first+n-1: runs along the last outer dimension. */
-#define FL_FOR_EACH_RUN(call, array, first, n, BODY)                                               \
-    for (ptrdiff_t done = 0, run; done < (n); done += run) {                                       \
-        int const last_dimension = (call)->dimensions - 1;                                         \
-        run = (n) - done;                                                                          \
-        if (last_dimension > 0) {                                                                  \
-            ptrdiff_t const extent = (call)->shape[last_dimension];                                \
-            ptrdiff_t const left = extent - ((first) + done) % extent;                             \
-            run = left < run ? left : run;                                                         \
-        }                                                                                          \
-        char *const address = row_address(call, array, (first) + done);                            \
-        ptrdiff_t const stride = (array)->row_strides[last_dimension];                             \
-        BODY                                                                                       \
+#define FL_FOR_EACH_RUN(call, array, first, n, BODY)                                                         \
+    for (ptrdiff_t done = 0, run; done < (n); done += run) {                                                 \
+        int const last_dimension = (call)->dimensions - 1;                                                   \
+        run = (n) - done;                                                                                    \
+        if (last_dimension > 0) {                                                                            \
+            ptrdiff_t const extent = (call)->shape[last_dimension];                                          \
+            ptrdiff_t const left = extent - ((first) + done) % extent;                                       \
+            run = left < run ? left : run;                                                                   \
+        }                                                                                                    \
+        char *const address = row_address(call, array, (first) + done);                                      \
+        ptrdiff_t const stride = (array)->row_strides[last_dimension];                                       \
+        BODY                                                                                                 \
     }
 
 /* Rows that share one rectangle of a block. */
@@ -199,8 +199,9 @@ static void row_weights(fl_call const *call, ptrdiff_t first, ptrdiff_t n, doubl
     }
     if (call->mask.data) {
         fl_array const *const array = &call->mask;
-        FL_FOR_EACH_RUN(call, array, first, n, for (ptrdiff_t i = 0; i < run; i++)
-                            weight[done + i] = address[i * stride] ? weight[done + i] : 0;)
+        FL_FOR_EACH_RUN(call, array, first, n,
+                        for (ptrdiff_t i = 0; i < run; i++) weight[done + i] =
+                            address[i * stride] ? weight[done + i] : 0;)
     }
 }
 
@@ -253,8 +254,8 @@ static fl_status check_rows(fl_call const *call, ptrdiff_t first, ptrdiff_t last
             counted[i] = 1;
         if (call->mask.data) {
             fl_array const *const array = &call->mask;
-            FL_FOR_EACH_RUN(call, array, row, n, for (ptrdiff_t i = 0; i < run; i++)
-                                counted[done + i] = address[i * stride] != 0;)
+            FL_FOR_EACH_RUN(call, array, row, n,
+                            for (ptrdiff_t i = 0; i < run; i++) counted[done + i] = address[i * stride] != 0;)
         }
         if (has_labels(call)) {
             row_labels(call, row, n, label);

@@ -130,8 +130,8 @@ static void softmax_row(fl_call const *call, ptrdiff_t row, real *scratch, class
     out->complement = (real)(others / (1 + others));
 }
 
-static void sparse_derivatives(real const *z, ptrdiff_t n, class_row const *row, real scale,
-                               real *gradient, real *hessian) {
+static void sparse_derivatives(real const *z, ptrdiff_t n, class_row const *row, real scale, real *gradient,
+                               real *hessian) {
     real const maximum = row->maximum, inverse = row->inverse, complement = row->complement;
     real const slope = row->slope, curvature = row->curvature;
     real const gradient_scale = -slope * scale * inverse;
@@ -202,12 +202,13 @@ static void run_sparse_softmax(fl_call const *call, ptrdiff_t first, ptrdiff_t l
             continue;
         if (together > 1 && !call->hessian.data) {
             for (ptrdiff_t r = 0; r < rows; r++)
-                factors[r] = (real)(-(double)slope[r] * weight[r] * factor * (FL_EXP_SCALE / (1 + others[r])));
+                factors[r] =
+                    (real)(-(double)slope[r] * weight[r] * factor * (FL_EXP_SCALE / (1 + others[r])));
             for (ptrdiff_t r = 0; r < rows; r += together) {
                 fl_block const block = {row + r, rows - r < together ? rows - r : together, 0, call->columns};
                 real *const gradient = target(call, &call->gradient, block, gradient_scratch);
-                short_row_gradients(view(call, &call->y_pred, block, scratch), block, maximum + r, factors + r,
-                                    gradient);
+                short_row_gradients(view(call, &call->y_pred, block, scratch), block, maximum + r,
+                                    factors + r, gradient);
                 for (ptrdiff_t i = 0; i < block.rows; i++)
                     if (weight[r + i] != 0)
                         gradient[i * block.columns + label[r + i]] =
@@ -219,10 +220,10 @@ static void run_sparse_softmax(fl_call const *call, ptrdiff_t first, ptrdiff_t l
         for (ptrdiff_t r = 0; r < rows; r++) {
             real const scale = (real)(weight[r] * factor);
             class_row const statistics = {.maximum = (real)maximum[r],
-                                            .inverse = (real)(FL_EXP_SCALE / (1 + others[r])),
-                                            .complement = (real)(others[r] / (1 + others[r])),
-                                            .slope = slope[r],
-                                            .curvature = curvature[r]};
+                                          .inverse = (real)(FL_EXP_SCALE / (1 + others[r])),
+                                          .complement = (real)(others[r] / (1 + others[r])),
+                                          .slope = slope[r],
+                                          .curvature = curvature[r]};
             for (ptrdiff_t column = 0; column < call->columns; column += FL_BLOCK) {
                 ptrdiff_t const n = call->columns - column < FL_BLOCK ? call->columns - column : FL_BLOCK;
                 fl_block const block = {row + r, 1, column, n};
@@ -238,8 +239,7 @@ static void run_sparse_softmax(fl_call const *call, ptrdiff_t first, ptrdiff_t l
                     double const p = probability[r], q = complement[r];
                     gradient[label[r] - column] = (real)(scale * (slope[r] * q));
                     if (hessian)
-                        hessian[label[r] - column] =
-                            (real)(scale * (q * (curvature[r] * q - slope[r] * p)));
+                        hessian[label[r] - column] = (real)(scale * (q * (curvature[r] * q - slope[r] * p)));
                 }
                 put(call, &call->gradient, block, gradient);
                 if (hessian)
@@ -250,40 +250,38 @@ static void run_sparse_softmax(fl_call const *call, ptrdiff_t first, ptrdiff_t l
 }
 
 /* A label of 0 contributes nothing, also where the probability is 0. */
-#define FL_SOFTMAX_LOOPS(name, element)                                                            \
-    static void name##_dense_terms(real const *y_true, real const *z, ptrdiff_t n,                 \
-                                   real const *parameter, class_row const *row, real *value,        \
-                                   real *slope, real *curvature) { \
-        real const p[FL_MAX_PARAMETERS] = FL_PARAMETERS(parameter);                                \
-        real const maximum = row->maximum, log_sum = row->log_sum;                                 \
-        _Pragma("omp simd") for (ptrdiff_t i = 0; i < n; i++) {                                    \
-            real const y = y_true[i];                                                              \
-            fl_term const t = element(-((maximum - z[i]) + log_sum), p);                           \
-            value[i] = y == R(0) ? R(0) : y * t.value;                                         \
-            slope[i] = y == R(0) ? R(0) : y * t.slope;                                         \
-            curvature[i] = y == R(0) ? R(0) : y * t.curvature;                                 \
-        }                                                                                          \
-    }                                                                                              \
-    static void name##_dense_derivatives(real const *y_true, real const *z, ptrdiff_t n,           \
-                                         real const *parameter, class_row const *row, real scale, \
-                                         real *gradient, real *hessian) {                          \
-        real const q[FL_MAX_PARAMETERS] = FL_PARAMETERS(parameter);                                \
-        real const maximum = row->maximum, log_sum = row->log_sum, inverse = row->inverse;         \
-        real const complement = row->complement, slope = row->slope, curvature = row->curvature;   \
-        if (!hessian) {                                                                            \
-            _Pragma("omp simd") for (ptrdiff_t i = 0; i < n; i++) gradient[i] = softmax_element(   \
-                y_true[i], z[i], element(-((maximum - z[i]) + log_sum), q), maximum, inverse,      \
-                complement, slope, curvature, scale).gradient;                                     \
-            return;                                                                                \
-        }                                                                                          \
-        _Pragma("omp simd") for (ptrdiff_t i = 0; i < n; i++) {                                    \
-            fl_element const t = softmax_element(y_true[i], z[i],                                  \
-                                                 element(-((maximum - z[i]) + log_sum), q),        \
-                                                 maximum, inverse, complement, slope, curvature,   \
-                                                 scale);                                           \
-            gradient[i] = t.gradient;                                                              \
-            hessian[i] = t.hessian;                                                                \
-        }                                                                                          \
+#define FL_SOFTMAX_LOOPS(name, element)                                                                      \
+    static void name##_dense_terms(real const *y_true, real const *z, ptrdiff_t n, real const *parameter,    \
+                                   class_row const *row, real *value, real *slope, real *curvature) {        \
+        real const p[FL_MAX_PARAMETERS] = FL_PARAMETERS(parameter);                                          \
+        real const maximum = row->maximum, log_sum = row->log_sum;                                           \
+        _Pragma("omp simd") for (ptrdiff_t i = 0; i < n; i++) {                                              \
+            real const y = y_true[i];                                                                        \
+            fl_term const t = element(-((maximum - z[i]) + log_sum), p);                                     \
+            value[i] = y == R(0) ? R(0) : y * t.value;                                                       \
+            slope[i] = y == R(0) ? R(0) : y * t.slope;                                                       \
+            curvature[i] = y == R(0) ? R(0) : y * t.curvature;                                               \
+        }                                                                                                    \
+    }                                                                                                        \
+    static void name##_dense_derivatives(real const *y_true, real const *z, ptrdiff_t n,                     \
+                                         real const *parameter, class_row const *row, real scale,            \
+                                         real *gradient, real *hessian) {                                    \
+        real const q[FL_MAX_PARAMETERS] = FL_PARAMETERS(parameter);                                          \
+        real const maximum = row->maximum, log_sum = row->log_sum, inverse = row->inverse;                   \
+        real const complement = row->complement, slope = row->slope, curvature = row->curvature;             \
+        if (!hessian) {                                                                                      \
+            _Pragma("omp simd") for (ptrdiff_t i = 0; i < n; i++) gradient[i] =                              \
+                softmax_element(y_true[i], z[i], element(-((maximum - z[i]) + log_sum), q), maximum,         \
+                                inverse, complement, slope, curvature, scale)                                \
+                    .gradient;                                                                               \
+            return;                                                                                          \
+        }                                                                                                    \
+        _Pragma("omp simd") for (ptrdiff_t i = 0; i < n; i++) {                                              \
+            fl_element const t = softmax_element(y_true[i], z[i], element(-((maximum - z[i]) + log_sum), q), \
+                                                 maximum, inverse, complement, slope, curvature, scale);     \
+            gradient[i] = t.gradient;                                                                        \
+            hessian[i] = t.hessian;                                                                          \
+        }                                                                                                    \
     }
 
 /* The chain rule: with b = y*slope of this class and B, C the sums of slope and curvature,

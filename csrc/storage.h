@@ -69,50 +69,49 @@ static void gather(char *restrict to, char const *from, ptrdiff_t stride, ptrdif
             to[(size_t)i * size + b] = from[i * stride + (ptrdiff_t)(swapped ? size - 1 - b : b)];
 }
 
-#define FL_LOAD_AS(tag, type, convert)                                                             \
-    case tag:                                                                                      \
-        for (ptrdiff_t i = 0; i < n; i++) {                                                        \
-            type value;                                                                            \
-            memcpy(&value, from + i * (ptrdiff_t)sizeof value, sizeof value);                      \
-            to[i] = convert(value);                                                                \
-        }                                                                                          \
+#define FL_LOAD_AS(tag, type, convert)                                                                       \
+    case tag:                                                                                                \
+        for (ptrdiff_t i = 0; i < n; i++) {                                                                  \
+            type value;                                                                                      \
+            memcpy(&value, from + i * (ptrdiff_t)sizeof value, sizeof value);                                \
+            to[i] = convert(value);                                                                          \
+        }                                                                                                    \
         break;
 
 #define FL_TRUTH(x) (x != 0)
 
 /* n elements from `from` to contiguous `to`; n * 8 <= FL_SCRATCH_BYTES. */
-#define FL_DEFINE_LOAD(target, suffix)                                                             \
-    static void FL_JOIN(load_, suffix)(target *restrict to, char const *from, ptrdiff_t stride,   \
-                                       ptrdiff_t n, fl_storage storage, int swapped) {             \
-        char scratch[FL_SCRATCH_BYTES];                                                            \
-        size_t const size = storage_size[storage];                                                 \
-        if (swapped || stride != (ptrdiff_t)size) {                                                \
-            gather(scratch, from, stride, n, size, swapped);                                       \
-            from = scratch;                                                                        \
-        }                                                                                          \
-        switch (storage) {                                                                         \
-            FL_LOAD_AS(FL_FLOAT32, float, (target))                                                \
-            FL_LOAD_AS(FL_FLOAT64, double, (target))                                               \
-            FL_LOAD_AS(FL_FLOAT16, uint16_t, (target)float_from_half)                              \
-            FL_LOAD_AS(FL_BFLOAT16, uint16_t, (target)float_from_bfloat)                           \
-            FL_LOAD_AS(FL_BOOL, uint8_t, (target)FL_TRUTH)                                         \
-            FL_LOAD_AS(FL_INT8, int8_t, (target))                                                  \
-            FL_LOAD_AS(FL_INT16, int16_t, (target))                                                \
-            FL_LOAD_AS(FL_INT32, int32_t, (target))                                                \
-            FL_LOAD_AS(FL_INT64, int64_t, (target))                                                \
-            FL_LOAD_AS(FL_UINT8, uint8_t, (target))                                                \
-            FL_LOAD_AS(FL_UINT16, uint16_t, (target))                                              \
-            FL_LOAD_AS(FL_UINT32, uint32_t, (target))                                              \
-            FL_LOAD_AS(FL_UINT64, uint64_t, (target))                                              \
-        }                                                                                          \
+#define FL_DEFINE_LOAD(target, suffix)                                                                       \
+    static void FL_JOIN(load_, suffix)(target *restrict to, char const *from, ptrdiff_t stride, ptrdiff_t n, \
+                                       fl_storage storage, int swapped) {                                    \
+        char scratch[FL_SCRATCH_BYTES];                                                                      \
+        size_t const size = storage_size[storage];                                                           \
+        if (swapped || stride != (ptrdiff_t)size) {                                                          \
+            gather(scratch, from, stride, n, size, swapped);                                                 \
+            from = scratch;                                                                                  \
+        }                                                                                                    \
+        switch (storage) {                                                                                   \
+            FL_LOAD_AS(FL_FLOAT32, float, (target))                                                          \
+            FL_LOAD_AS(FL_FLOAT64, double, (target))                                                         \
+            FL_LOAD_AS(FL_FLOAT16, uint16_t, (target)float_from_half)                                        \
+            FL_LOAD_AS(FL_BFLOAT16, uint16_t, (target)float_from_bfloat)                                     \
+            FL_LOAD_AS(FL_BOOL, uint8_t, (target)FL_TRUTH)                                                   \
+            FL_LOAD_AS(FL_INT8, int8_t, (target))                                                            \
+            FL_LOAD_AS(FL_INT16, int16_t, (target))                                                          \
+            FL_LOAD_AS(FL_INT32, int32_t, (target))                                                          \
+            FL_LOAD_AS(FL_INT64, int64_t, (target))                                                          \
+            FL_LOAD_AS(FL_UINT8, uint8_t, (target))                                                          \
+            FL_LOAD_AS(FL_UINT16, uint16_t, (target))                                                        \
+            FL_LOAD_AS(FL_UINT32, uint32_t, (target))                                                        \
+            FL_LOAD_AS(FL_UINT64, uint64_t, (target))                                                        \
+        }                                                                                                    \
     }
 
 /* What a label that is no int64 is loaded as; out of range for every class count. */
 #define FL_NO_LABEL INT64_MIN
 #define FL_LABEL_LIMIT 0x1p62
-#define FL_LABEL_OF_REAL(x)                                                                        \
-    (x > -FL_LABEL_LIMIT && x < FL_LABEL_LIMIT && (double)(int64_t)x == (double)x ? (int64_t)x      \
-                                                                                  : FL_NO_LABEL)
+#define FL_LABEL_OF_REAL(x)                                                                                  \
+    (x > -FL_LABEL_LIMIT && x < FL_LABEL_LIMIT && (double)(int64_t)x == (double)x ? (int64_t)x : FL_NO_LABEL)
 #define FL_LABEL_OF_HALF(x) FL_LABEL_OF_REAL(float_from_half(x))
 #define FL_LABEL_OF_BFLOAT(x) FL_LABEL_OF_REAL(float_from_bfloat(x))
 #define FL_LABEL_OF_UINT64(x) (x > INT64_MAX ? FL_NO_LABEL : (int64_t)x)
@@ -142,17 +141,17 @@ static void load_labels(int64_t *restrict to, char const *from, ptrdiff_t stride
     }
 }
 
-#define FL_STORE_AS(tag, type, convert)                                                            \
-    case tag:                                                                                      \
-        for (ptrdiff_t i = 0; i < n; i++) {                                                        \
-            type const value = convert(from[i]);                                                   \
-            memcpy(target + i * (ptrdiff_t)sizeof value, &value, sizeof value);                    \
-        }                                                                                          \
+#define FL_STORE_AS(tag, type, convert)                                                                      \
+    case tag:                                                                                                \
+        for (ptrdiff_t i = 0; i < n; i++) {                                                                  \
+            type const value = convert(from[i]);                                                             \
+            memcpy(target + i * (ptrdiff_t)sizeof value, &value, sizeof value);                              \
+        }                                                                                                    \
         break;
 
 /* n contiguous elements of `from` to `to`, one of the four floating-point storages. */
-static void store(char *to, real const *restrict from, ptrdiff_t stride, ptrdiff_t n,
-                  fl_storage storage, int swapped) {
+static void store(char *to, real const *restrict from, ptrdiff_t stride, ptrdiff_t n, fl_storage storage,
+                  int swapped) {
     char scratch[FL_SCRATCH_BYTES];
     size_t const size = storage_size[storage];
     int const direct = !swapped && stride == (ptrdiff_t)size;

@@ -3,6 +3,7 @@
 
 import numpy as np
 import pytest
+
 from cases import CASES, VARIANTS
 from fastloss import _kernels
 

@@ -5,6 +5,7 @@ import functools
 
 import ml_dtypes
 import numpy as np
+
 from cases import CASES
 from reference import add, mpf
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The CUDA element functions as plain Python: complete, and close to the exact results. No device is needed."""
+"""The CUDA element functions as plain Python, without a device: complete, and close to the exact results."""
 
 import inspect
 import math

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The references' own gradients and Hessians against numerical derivatives of their values, so that no formula is trusted."""
+"""The references' gradients and Hessians against numerical derivatives of their values: no formula is trusted."""
 
 import pytest
+
 from cases import CASES
 from exact import numbers
 from reference import mp, mpf

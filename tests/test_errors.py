@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+
 from cases import CASES
 
 SPARSE = [case for case in CASES.values() if case.sparse]

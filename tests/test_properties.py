@@ -4,10 +4,11 @@
 import functools
 import math
 
-import fastloss as fl
 import ml_dtypes
 import numpy as np
 import pytest
+
+import fastloss as fl
 from cases import CASES, VARIANTS
 from exact import assert_close, boxed, evaluate_rows, pack, pack_floats
 from reference import add, mpf

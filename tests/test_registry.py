@@ -32,7 +32,7 @@ WORD = re.compile(r"(?<![A-Za-z0-9_])(?:" + "|".join(sorted(NAMES, key=len, reve
 
 def compare(what, found, expected, where):
     missing, surplus = sorted(expected - found), sorted(found - expected)
-    assert not missing and not surplus, f"{what} in {where}: missing {missing}, surplus {surplus}"
+    assert (missing, surplus) == ([], []), f"{what} in {where}: missing {missing}, surplus {surplus}"
 
 
 def functions_of(path):
@@ -47,7 +47,8 @@ def test_every_row_has_a_cuda_element():
     names = functions_of(PACKAGE / "cuda" / "elements.py")
     # Helpers are private.
     found = {name for name in names if not name.startswith("_")}
-    compare("elements", found, {row["element"] for row in _kernels.registry().values()}, "src/fastloss/cuda/elements.py (against csrc/losses.def)")
+    wanted = {row["element"] for row in _kernels.registry().values()}
+    compare("elements", found, wanted, "src/fastloss/cuda/elements.py (against csrc/losses.def)")
 
 
 def test_every_row_has_a_class_and_a_handle():

@@ -12,7 +12,6 @@
 FL_INLINE fl_element hinge(real y_true, real y_pred, real const *parameter) {
     (void)parameter;
     real const margin = fl_fma(-y_true, y_pred, R(1)), zero = margin != margin ? margin : R(0);
-    return (fl_element){.value = fl_max(margin, R(0)),
-                        .gradient = margin > R(0) ? -y_true : zero,
-                        .hessian = zero};
+    return (fl_element){
+        .value = fl_max(margin, R(0)), .gradient = margin > R(0) ? -y_true : zero, .hessian = zero};
 }

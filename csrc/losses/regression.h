@@ -23,8 +23,7 @@ FL_INLINE fl_element mean_absolute_error(real y_true, real y_pred, real const *p
     (void)parameter;
     real const e = y_pred - y_true;
     real const sign = e == R(0) ? R(0) : fl_copysign(R(1), e);
-    return (fl_element){
-        .value = fl_abs(e), .gradient = e != e ? e : sign, .hessian = e != e ? e : R(0)};
+    return (fl_element){.value = fl_abs(e), .gradient = e != e ? e : sign, .hessian = e != e ? e : R(0)};
 }
 
 /* Huber: squared error near zero, absolute error in the tails (Huber 1964).
@@ -42,9 +41,8 @@ FL_INLINE fl_element huber(real y_true, real y_pred, real const *parameter) {
     real const e = y_pred - y_true, delta = parameter[0];
     real const a = fl_abs(e), q = fl_min(a, delta);
     real const inside = a <= delta ? R(1) : R(0);
-    return (fl_element){.value = q * (a - R(0.5) * q),
-                        .gradient = fl_copysign(q, e),
-                        .hessian = e != e ? e : inside};
+    return (fl_element){
+        .value = q * (a - R(0.5) * q), .gradient = fl_copysign(q, e), .hessian = e != e ? e : inside};
 }
 
 /* Log-cosh.
@@ -65,8 +63,7 @@ FL_INLINE fl_element log_cosh(real y_true, real y_pred, real const *parameter) {
     real const square = t.exp * t.exp, sech = R(2) * t.exp / (R(1) + square);
     real const log1p = fl_log1p(a < R(1) ? t.expm1 * t.expm1 / (R(2) * t.exp) : square);
     real const linear = a - R(0.693147180559945309417232121458176568);
-    return (fl_element){
-        .value = a < R(1) ? log1p : linear + log1p,
-        .gradient = fl_copysign(-t.expm1 * (R(2) + t.expm1) / (R(1) + square), e),
-        .hessian = sech * sech};
+    return (fl_element){.value = a < R(1) ? log1p : linear + log1p,
+                        .gradient = fl_copysign(-t.expm1 * (R(2) + t.expm1) / (R(1) + square), e),
+                        .hessian = sech * sech};
 }

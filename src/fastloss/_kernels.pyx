@@ -517,7 +517,6 @@ cdef class Kernel:
         return gradient_result, hessian_result
 
 
-
 cdef class Accumulator:
     """The value of a loss over rows that arrive in chunks.
 

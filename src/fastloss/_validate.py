@@ -232,7 +232,7 @@ def output_pair(out):
     if not isinstance(out, tuple | list) or len(out) != 2:
         raise TypeError(f"out: expected a pair (gradient, hessian), got {type(out).__name__}")
     gradient, hessian = out
-    if isinstance(gradient, np.ndarray) and isinstance(hessian, np.ndarray):
-        if np.may_share_memory(gradient, hessian):
-            raise ValueError("out: gradient and hessian share memory")
+    arrays = isinstance(gradient, np.ndarray) and isinstance(hessian, np.ndarray)
+    if arrays and np.may_share_memory(gradient, hessian):
+        raise ValueError("out: gradient and hessian share memory")
     return gradient, hessian
