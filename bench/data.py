@@ -27,6 +27,10 @@ def one_hot(rng, shape, dtype):
     return y_true
 
 
+def probability(rng, shape, dtype):
+    return 1 / (1 + np.exp(-normal(rng, shape, dtype)))
+
+
 def distribution(rng, shape, dtype):
     p = normal(rng, shape, dtype)
     np.exp(p, out=p)
@@ -48,7 +52,7 @@ PREDICTIONS = {
     "real": normal,
     "positive": lambda rng, shape, dtype: rng.standard_gamma(2, shape, dtype=dtype),
     "logit": normal,
-    "probability": lambda rng, shape, dtype: rng.random(shape, dtype=dtype),
+    "probability": probability,
     "distribution": distribution,
     "logits": normal,
 }
@@ -91,9 +95,7 @@ def check(loss, y_true, y_pred):
     # changes of the loss do not cancel.
     step = 1e-6 * np.sign(some_gradient) * np.abs(some_pred)
     above, below = (loss.numpy_formula(some_true, some_pred + side * step).sum() for side in (0.5, -0.5))
-    np.testing.assert_allclose(
-        (some_gradient * step).sum(), (above - below) / len(y_pred), rtol=GRADIENT_TOLERANCE
-    )
+    np.testing.assert_allclose((some_gradient * step).sum(), (above - below) / len(y_pred), rtol=GRADIENT_TOLERANCE)
     return gradient
 
 

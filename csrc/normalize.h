@@ -6,19 +6,6 @@
  * close to 1. The clip is done on the logarithm, where its bounds -log1p(-epsilon) and -log(epsilon) are
  * exact to an ulp. A clipped class has no derivative.
  */
-typedef struct {
-    real log_probability, others; /* others = S - p */
-    real inside;                  /* 1, or 0 where clipped */
-} clipped_class;
-
-FL_INLINE clipped_class clip_class(real p, real sum, real sum_low, real least, real most) {
-    real const others = (sum - p) + sum_low;
-    real const log = fl_log1p(others / fl_max(p, R(0)));
-    return (clipped_class){.log_probability = -fl_min(fl_max(log, least), most),
-                           .others = others,
-                           .inside = log >= least && log <= most ? R(1) : R(0)};
-}
-
 /* The chain rule: with b = y*slope, c = y*curvature of this class where it is not clipped, B, C their sums
  * and the ratio a = (S - p)/p,
  *
@@ -27,16 +14,16 @@ FL_INLINE clipped_class clip_class(real p, real sum, real sum_low, real least, r
  *
  * Nothing cancels for one-hot labels, and only the division by S can overflow.
  */
-FL_INLINE fl_element normalized_element(real y, real p, clipped_class class, fl_term term, real sum,
-                                        real slope, real curvature, real scale) {
-    int const live = y != R(0) && class.inside != R(0);
-    real const a = live ? class.others / p : R(0);
+FL_INLINE fl_element normalize_derivatives(real y, real p, fl_class class, fl_term term,
+                                           class_rows const *rows, ptrdiff_t k) {
+    (void)p;
+    int const live = y != R(0) && !class.clipped;
+    real const a = live ? class.own : R(0), sum = rows->sum[k];
     real const b = live ? y * term.slope : R(0), c = live ? y * term.curvature : R(0);
-    real const rest = slope - b, rest_curvature = curvature - c;
+    real const rest = rows->slope[k] - b, rest_curvature = rows->curvature[k] - c;
     return (fl_element){.value = R(0),
-                        .gradient = scale * (b * a - rest) / sum,
-                        .hessian =
-                            scale * (c * a * a - b * a * (a + R(2)) + rest_curvature + rest) / sum / sum};
+                        .gradient = (b * a - rest) / sum,
+                        .hessian = (c * a * a - b * a * (a + R(2)) + rest_curvature + rest) / sum / sum};
 }
 
 /* The sum of a row as two doubles. */
@@ -125,43 +112,32 @@ static void run_sparse_normalize(fl_call const *call, ptrdiff_t first, ptrdiff_t
     }
 }
 
-static void normalized_row(fl_call const *call, ptrdiff_t row, real *scratch, class_row *out) {
+static void normalize_entries(fl_call const *call, fl_block block, real *scratch, class_rows *out) {
     double const epsilon = call->parameters[0];
-    fl_sum const sum = normalize_statistics(call, row, scratch);
-    out->sum = (real)sum.high;
-    out->sum_low = (real)((sum.high - (double)out->sum) + sum.low);
     out->least = (real)-fl_log1p_f64(-epsilon);
     out->most = (real)-fl_log_f64(epsilon);
+    real const *const p = out->each ? view(call, &call->y_pred, block, scratch) : NULL;
+    for (ptrdiff_t r = 0; r < block.rows; r++) {
+        fl_sum sum = {0, 0};
+        if (p)
+            for (ptrdiff_t c = 0; c < block.columns; c++)
+                fl_add(&sum, (double)p[r * block.columns + c]);
+        else
+            sum = normalize_statistics(call, block.row, scratch);
+        double const high = sum.high + sum.low;
+        out->sum[r] = (real)high;
+        out->sum_low[r] = (real)((high - (double)out->sum[r]) + ((sum.high - high) + sum.low));
+    }
+    if (out->each) {
+        spread(out->sum, block);
+        spread(out->sum_low, block);
+    }
 }
 
-#define FL_NORMALIZE_LOOPS(name, element)                                                                    \
-    static void name##_dense_terms(real const *y_true, real const *y_pred, ptrdiff_t n,                      \
-                                   real const *parameter, class_row const *row, real *value, real *slope,    \
-                                   real *curvature) {                                                        \
-        real const q[FL_MAX_PARAMETERS] = FL_PARAMETERS(parameter);                                          \
-        real const sum = row->sum, low = row->sum_low, least = row->least, most = row->most;                 \
-        _Pragma("omp simd") for (ptrdiff_t i = 0; i < n; i++) {                                              \
-            real const y = y_true[i];                                                                        \
-            clipped_class const t = clip_class(y_pred[i], sum, low, least, most);                            \
-            fl_term const f = element(t.log_probability, q);                                                 \
-            value[i] = y == R(0) ? R(0) : y * f.value;                                                       \
-            slope[i] = y == R(0) || t.inside == R(0) ? R(0) : y * f.slope;                                   \
-            curvature[i] = y == R(0) || t.inside == R(0) ? R(0) : y * f.curvature;                           \
-        }                                                                                                    \
-    }                                                                                                        \
-    static void name##_dense_derivatives(real const *y_true, real const *y_pred, ptrdiff_t n,                \
-                                         real const *parameter, class_row const *row, real scale,            \
-                                         real *gradient, real *hessian) {                                    \
-        real const q[FL_MAX_PARAMETERS] = FL_PARAMETERS(parameter);                                          \
-        real const sum = row->sum, low = row->sum_low, least = row->least, most = row->most;                 \
-        real const slope = row->slope, curvature = row->curvature;                                           \
-        real *const second = hessian ? hessian : gradient;                                                   \
-        _Pragma("omp simd") for (ptrdiff_t i = 0; i < n; i++) {                                              \
-            real const p = y_pred[i];                                                                        \
-            clipped_class const t = clip_class(p, sum, low, least, most);                                    \
-            fl_element const e = normalized_element(y_true[i], p, t, element(t.log_probability, q), sum,     \
-                                                    slope, curvature, scale);                                \
-            second[i] = e.hessian;                                                                           \
-            gradient[i] = e.gradient;                                                                        \
-        }                                                                                                    \
-    }
+FL_INLINE fl_class normalize_class(real p, class_rows const *rows, ptrdiff_t k) {
+    real const ratio = ((rows->sum[k] - p) + rows->sum_low[k]) / fl_max(p, R(0));
+    real const log = fl_log1p(ratio);
+    return (fl_class){.log_probability = -fl_min(fl_max(log, rows->least), rows->most),
+                      .own = ratio,
+                      .clipped = !(log >= rows->least && log <= rows->most)};
+}

@@ -66,7 +66,7 @@ static ptrdiff_t rows_per_block(fl_call const *call) {
     return call->columns > 0 && call->columns <= FL_BLOCK / 4 ? FL_BLOCK / call->columns : 1;
 }
 
-/* The sums of a block of rows, and the logits of their labels where these are classes. */
+/* The sums of a block of rows; if label is given, the logits of the labels that are classes. */
 static void short_row_statistics(fl_call const *call, fl_block block, real *scratch, int64_t const *label,
                                  softmax_sum *sums, double *logit) {
     real shift[FL_BLOCK], term[FL_BLOCK], tie[FL_BLOCK];
@@ -80,7 +80,7 @@ static void short_row_statistics(fl_call const *call, fl_block block, real *scra
         sums[r].maximum = maximum;
         for (ptrdiff_t c = 0; c < columns; c++)
             shift[r * columns + c] = maximum == -INFINITY ? R(0) : maximum;
-        if ((uint64_t)label[r] < (uint64_t)columns)
+        if (label && (uint64_t)label[r] < (uint64_t)columns)
             logit[r] = (double)row[label[r]];
     }
 #pragma omp simd
@@ -121,16 +121,12 @@ static void short_row_gradients(real const *z, fl_block block, double const *max
 /* Every class at minus infinity has no softmax. */
 static double others_of(softmax_sum sum) { return sum.maximum == -INFINITY ? (double)NAN : sum.others; }
 
-static void softmax_row(fl_call const *call, ptrdiff_t row, real *scratch, class_row *out) {
-    softmax_sum const sum = softmax_statistics(call, row, scratch);
-    double const others = others_of(sum);
-    out->maximum = sum.maximum;
-    out->log_sum = (real)fl_log1p_f64(others);
-    out->inverse = (real)(FL_EXP_SCALE / (1 + others));
-    out->complement = (real)(others / (1 + others));
-}
+/* What sparse_derivatives needs of a row. */
+typedef struct {
+    real maximum, inverse, complement, slope, curvature;
+} sparse_row;
 
-static void sparse_derivatives(real const *z, ptrdiff_t n, class_row const *row, real scale, real *gradient,
+static void sparse_derivatives(real const *z, ptrdiff_t n, sparse_row const *row, real scale, real *gradient,
                                real *hessian) {
     real const maximum = row->maximum, inverse = row->inverse, complement = row->complement;
     real const slope = row->slope, curvature = row->curvature;
@@ -219,11 +215,11 @@ static void run_sparse_softmax(fl_call const *call, ptrdiff_t first, ptrdiff_t l
         }
         for (ptrdiff_t r = 0; r < rows; r++) {
             real const scale = (real)(weight[r] * factor);
-            class_row const statistics = {.maximum = (real)maximum[r],
-                                          .inverse = (real)(FL_EXP_SCALE / (1 + others[r])),
-                                          .complement = (real)(others[r] / (1 + others[r])),
-                                          .slope = slope[r],
-                                          .curvature = curvature[r]};
+            sparse_row const statistics = {.maximum = (real)maximum[r],
+                                           .inverse = (real)(FL_EXP_SCALE / (1 + others[r])),
+                                           .complement = (real)(others[r] / (1 + others[r])),
+                                           .slope = slope[r],
+                                           .curvature = curvature[r]};
             for (ptrdiff_t column = 0; column < call->columns; column += FL_BLOCK) {
                 ptrdiff_t const n = call->columns - column < FL_BLOCK ? call->columns - column : FL_BLOCK;
                 fl_block const block = {row + r, 1, column, n};
@@ -249,40 +245,33 @@ static void run_sparse_softmax(fl_call const *call, ptrdiff_t first, ptrdiff_t l
     }
 }
 
-/* A label of 0 contributes nothing, also where the probability is 0. */
-#define FL_SOFTMAX_LOOPS(name, element)                                                                      \
-    static void name##_dense_terms(real const *y_true, real const *z, ptrdiff_t n, real const *parameter,    \
-                                   class_row const *row, real *value, real *slope, real *curvature) {        \
-        real const p[FL_MAX_PARAMETERS] = FL_PARAMETERS(parameter);                                          \
-        real const maximum = row->maximum, log_sum = row->log_sum;                                           \
-        _Pragma("omp simd") for (ptrdiff_t i = 0; i < n; i++) {                                              \
-            real const y = y_true[i];                                                                        \
-            fl_term const t = element(-((maximum - z[i]) + log_sum), p);                                     \
-            value[i] = y == R(0) ? R(0) : y * t.value;                                                       \
-            slope[i] = y == R(0) ? R(0) : y * t.slope;                                                       \
-            curvature[i] = y == R(0) ? R(0) : y * t.curvature;                                               \
-        }                                                                                                    \
-    }                                                                                                        \
-    static void name##_dense_derivatives(real const *y_true, real const *z, ptrdiff_t n,                     \
-                                         real const *parameter, class_row const *row, real scale,            \
-                                         real *gradient, real *hessian) {                                    \
-        real const q[FL_MAX_PARAMETERS] = FL_PARAMETERS(parameter);                                          \
-        real const maximum = row->maximum, log_sum = row->log_sum, inverse = row->inverse;                   \
-        real const complement = row->complement, slope = row->slope, curvature = row->curvature;             \
-        if (!hessian) {                                                                                      \
-            _Pragma("omp simd") for (ptrdiff_t i = 0; i < n; i++) gradient[i] =                              \
-                softmax_element(y_true[i], z[i], element(-((maximum - z[i]) + log_sum), q), maximum,         \
-                                inverse, complement, slope, curvature, scale)                                \
-                    .gradient;                                                                               \
-            return;                                                                                          \
-        }                                                                                                    \
-        _Pragma("omp simd") for (ptrdiff_t i = 0; i < n; i++) {                                              \
-            fl_element const t = softmax_element(y_true[i], z[i], element(-((maximum - z[i]) + log_sum), q), \
-                                                 maximum, inverse, complement, slope, curvature, scale);     \
-            gradient[i] = t.gradient;                                                                        \
-            hessian[i] = t.hessian;                                                                          \
-        }                                                                                                    \
+static void softmax_entries(fl_call const *call, fl_block block, real *scratch, class_rows *out) {
+    softmax_sum sums[FL_SHORT];
+    if (out->each)
+        short_row_statistics(call, block, scratch, NULL, sums, NULL);
+    else
+        sums[0] = softmax_statistics(call, block.row, scratch);
+    for (ptrdiff_t r = 0; r < block.rows; r++) {
+        double const others = others_of(sums[r]);
+        out->maximum[r] = sums[r].maximum;
+        out->log_sum[r] = (real)fl_log1p_f64(others);
+        out->inverse[r] = (real)(FL_EXP_SCALE / (1 + others));
+        out->complement[r] = (real)(others / (1 + others));
     }
+    if (out->each) {
+        spread(out->maximum, block);
+        spread(out->log_sum, block);
+        spread(out->inverse, block);
+        spread(out->complement, block);
+    }
+}
+
+FL_INLINE fl_class softmax_class(real z, class_rows const *rows, ptrdiff_t k) {
+    real const maximum = rows->maximum[k], d = z - maximum;
+    return (fl_class){.log_probability = -((maximum - z) + rows->log_sum[k]),
+                      .own = fl_exp_biased(d, fl_difference_error(z, maximum, d)) * rows->inverse[k],
+                      .clipped = 0};
+}
 
 /* The chain rule: with b = y*slope of this class and B, C the sums of slope and curvature,
  *
@@ -291,13 +280,12 @@ static void run_sparse_softmax(fl_call const *call, ptrdiff_t first, ptrdiff_t l
  *
  * For one-hot labels B - b is exactly 0 or B, so that nothing cancels.
  */
-FL_INLINE fl_element softmax_element(real y, real z, fl_term term, real maximum, real inverse,
-                                     real complement, real slope, real curvature, real scale) {
-    real const d = z - maximum;
-    real const p = fl_exp_biased(d, fl_difference_error(z, maximum, d)) * inverse;
-    real const q = d == R(0) ? complement : R(1) - p;
+FL_INLINE fl_element softmax_derivatives(real y, real z, fl_class class, fl_term term, class_rows const *rows,
+                                         ptrdiff_t k) {
+    real const p = class.own, q = z == rows->maximum[k] ? rows->complement[k] : R(1) - p;
     real const b = y == R(0) ? R(0) : y * term.slope, c = y == R(0) ? R(0) : y * term.curvature;
+    real const slope = rows->slope[k], curvature = rows->curvature[k];
     return (fl_element){.value = R(0),
-                        .gradient = scale * (b * q - p * (slope - b)),
-                        .hessian = scale * (c * q * q + (curvature - c) * p * p - slope * p * q)};
+                        .gradient = b * q - p * (slope - b),
+                        .hessian = c * q * q + (curvature - c) * p * p - slope * p * q};
 }

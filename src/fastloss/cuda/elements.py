@@ -65,7 +65,7 @@ def log_cosh(real, y_true, y_pred):
 
 @element
 def hinge(real, y_true, y_pred):
-    # The compiler fuses this product with the difference.
+    # The product with a label of -1 or 1 is exact, so that the difference needs no fused multiply-add.
     margin = real(1) - y_true * y_pred
     value = real(0) if margin < real(0) else margin
     slope = -y_true if margin > real(0) else real(0)
