@@ -191,9 +191,10 @@ def markdown(report, threads):
     build, host = report["fastloss"], report["machine"]
     counts = " / ".join(map(str, threads))
     lines = [
-        f"{host['cpu']}, {host['cores']} cores, {host['system']}, load {host['load']:.1f}; fastloss {build['version']}, {build['isa']}, "
-        f"{build['compiler']}, {build['threading']}; Python {build['python']}, NumPy {build['numpy']}; "
-        f"median of {report['rounds']} rounds. Cells: with {counts} threads."
+        f"{host['cpu']}, {host['cores']} cores, {host['system']}, load {host['load']:.1f} before; "
+        f"fastloss {build['version']}, {build['isa']}, {build['compiler']}, {build['threading']}; "
+        f"Python {build['python']}, NumPy {build['numpy']}; median of {report['rounds']} rounds. "
+        f"Cells: with {counts} threads."
     ]
     for dtype in dict.fromkeys(result["dtype"] for result in report["results"]):
         lines += [

@@ -282,7 +282,8 @@ FL_INLINE fl_class softmax_class(real z, class_rows const *rows, ptrdiff_t k) {
  */
 FL_INLINE fl_element softmax_derivatives(real y, real z, fl_class class, fl_term term, class_rows const *rows,
                                          ptrdiff_t k) {
-    real const p = class.own, q = z == rows->maximum[k] ? rows->complement[k] : R(1) - p;
+    real const complement = rows->complement[k];
+    real const p = class.own, q = z == rows->maximum[k] ? complement : R(1) - p;
     real const b = y == R(0) ? R(0) : y * term.slope, c = y == R(0) ? R(0) : y * term.curvature;
     real const slope = rows->slope[k], curvature = rows->curvature[k];
     return (fl_element){.value = R(0),
