@@ -19,8 +19,8 @@ class Size(NamedTuple):
 
 SIZES = {
     "cache": Size((640, 100), rounds=100, calls=10),  # in L2: 64 K elements
-    "l3": Size((20_000, 100), rounds=40, calls=1),  # 2 M
-    "memory": Size((160_000, 100), rounds=15, calls=1),  # 16 M
+    "l3": Size((20_000, 100), rounds=20, calls=1),  # 2 M
+    "memory": Size((160_000, 100), rounds=10, calls=1),  # 16 M
 }
 
 

@@ -64,7 +64,7 @@ def main():
 
 
 def parse_arguments():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, help="rounds of each case (default: 7; quick: 2)")
     parser.add_argument("--threads", type=numbers, default=[1, 2], metavar="A,B", help="default: 1,2")
     parser.add_argument("--dtypes", type=names, default=["float32", "float64"], metavar="A,B")
