@@ -18,7 +18,7 @@ class Size(NamedTuple):
 
 
 SIZES = {
-    "cache": Size((640, 100), rounds=100, calls=10),  # in L2: 64 K elements
+    "cache": Size((640, 100), rounds=50, calls=5),  # in L2: 64 K elements
     "l3": Size((20_000, 100), rounds=20, calls=1),  # 2 M
     "memory": Size((160_000, 100), rounds=10, calls=1),  # 16 M
 }

@@ -91,8 +91,8 @@ def check(loss, y_true, y_pred):
     rows = slice(None, None, -(-y_pred.size // 65536))
     some_true, some_pred = widened(y_true[rows], y_pred[rows])
     some_gradient = gradient[rows].astype(np.float64)
-    # Each element moves by about as large a part of itself, so that none leaves its domain, and uphill, so that
-    # the changes of the loss do not cancel; not by the same part, as a loss may ignore the scale of a row.
+    # Each element moves by a small part of itself, so that none leaves its domain, and uphill, so that the
+    # changes of the loss do not cancel; not by the same part, as a loss may ignore the scale of a row.
     step = 1e-6 * np.random.default_rng(0).uniform(0.5, 1.5, some_pred.shape) * np.abs(some_pred)
     step[some_gradient < 0] *= -1
     above, below = (loss.numpy_formula(some_true, some_pred + side * step).sum() for side in (0.5, -0.5))

@@ -14,12 +14,21 @@ typedef struct {
     double others;
 } softmax_sum;
 
+/* NaN is passed over: the exponentials bring it back. */
 static real block_maximum(real const *z, ptrdiff_t n) {
-    real maximum = -INFINITY;
-#pragma omp simd reduction(max : maximum)
-    for (ptrdiff_t i = 0; i < n; i++)
-        maximum = z[i] > maximum ? z[i] : maximum;
-    return maximum;
+    real lane[FL_LANES];
+    ptrdiff_t i = 0;
+    for (int j = 0; j < FL_LANES; j++)
+        lane[j] = -INFINITY;
+    for (; i + FL_LANES <= n; i += FL_LANES)
+        for (int j = 0; j < FL_LANES; j++)
+            lane[j] = z[i + j] > lane[j] ? z[i + j] : lane[j];
+    for (int j = 0; i + j < n; j++)
+        lane[j] = z[i + j] > lane[j] ? z[i + j] : lane[j];
+    for (int width = FL_LANES / 2; width > 0; width /= 2)
+        for (int j = 0; j < width; j++)
+            lane[j] = lane[j + width] > lane[j] ? lane[j + width] : lane[j];
+    return lane[0];
 }
 
 static softmax_sum sum_of_exponentials(real const *z, ptrdiff_t n) {

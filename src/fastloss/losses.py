@@ -481,6 +481,15 @@ def binary_crossentropy(y_true, y_pred, from_logits=False, label_smoothing=0.0, 
     return per_sample(loss, y_true, y_pred)
 
 
+def numpy_log_probabilities(loss, y_pred):
+    """The textbook formula of the logarithms that a categorical loss takes."""
+    if loss.from_logits:
+        shifted = y_pred - y_pred.max(axis=loss.axis, keepdims=True)
+        return shifted - np.log(np.exp(shifted).sum(axis=loss.axis, keepdims=True))
+    share = y_pred / y_pred.sum(axis=loss.axis, keepdims=True)
+    return np.log(np.clip(share, loss.epsilon, 1 - loss.epsilon))
+
+
 class CategoricalCrossentropy(NativeLoss):
     """Cross-entropy with dense labels.
 
@@ -560,13 +569,7 @@ class CategoricalCrossentropy(NativeLoss):
     def numpy_formula(self, y_true, y_pred):
         """See `NativeLoss.numpy_formula`."""
         y_true = y_true * (1 - self.label_smoothing) + self.label_smoothing / y_true.shape[self.axis]
-        if self.from_logits:
-            shifted = y_pred - y_pred.max(axis=self.axis, keepdims=True)
-            log = shifted - np.log(np.exp(shifted).sum(axis=self.axis, keepdims=True))
-        else:
-            share = y_pred / y_pred.sum(axis=self.axis, keepdims=True)
-            log = np.log(np.clip(share, self.epsilon, 1 - self.epsilon))
-        return -np.sum(y_true * log, axis=self.axis)
+        return -np.sum(y_true * numpy_log_probabilities(self, y_pred), axis=self.axis)
 
 
 @handle(CategoricalCrossentropy)
@@ -641,8 +644,8 @@ class SparseCategoricalCrossentropy(NativeLoss):
 
     def numpy_formula(self, y_true, y_pred):
         """See `NativeLoss.numpy_formula`."""
-        one_hot = np.eye(y_pred.shape[-1], dtype=y_pred.dtype)[y_true]
-        return CategoricalCrossentropy(self.from_logits, epsilon=self.epsilon).numpy_formula(one_hot, y_pred)
+        labels = np.expand_dims(y_true, self.axis)
+        return -np.take_along_axis(numpy_log_probabilities(self, y_pred), labels, self.axis).squeeze(self.axis)
 
 
 @handle(SparseCategoricalCrossentropy)
