@@ -118,12 +118,8 @@ static void normalize_entries(fl_call const *call, fl_block block, real *scratch
     out->most = (real)-fl_log_f64(epsilon);
     real const *const p = out->each ? view(call, &call->y_pred, block, scratch) : NULL;
     for (ptrdiff_t r = 0; r < block.rows; r++) {
-        fl_sum sum = {0, 0};
-        if (p)
-            for (ptrdiff_t c = 0; c < block.columns; c++)
-                fl_add(&sum, (double)p[r * block.columns + c]);
-        else
-            sum = normalize_statistics(call, block.row, scratch);
+        fl_sum const sum = p ? exact_sum_block(p + r * block.columns, block.columns)
+                             : normalize_statistics(call, block.row, scratch);
         double const high = sum.high + sum.low;
         out->sum[r] = (real)high;
         out->sum_low[r] = (real)((high - (double)out->sum[r]) + ((sum.high - high) + sum.low));

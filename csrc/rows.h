@@ -39,6 +39,12 @@ static double sum_block(real const *value, ptrdiff_t n) {
 
 /* The same with the rounding errors kept. */
 static fl_sum exact_sum_block(real const *value, ptrdiff_t n) {
+    fl_sum total = {0, 0};
+    if (n <= FL_LANES) {
+        for (ptrdiff_t i = 0; i < n; i++)
+            fl_add(&total, (double)value[i]);
+        return total;
+    }
     double high[FL_LANES] = {0}, low[FL_LANES] = {0};
     for (ptrdiff_t i = 0; i < n; i += FL_LANES) {
         int const lanes = n - i < FL_LANES ? (int)(n - i) : FL_LANES;
@@ -49,7 +55,6 @@ static fl_sum exact_sum_block(real const *value, ptrdiff_t n) {
             high[j] = sum;
         }
     }
-    fl_sum total = {0, 0};
     for (int j = 0; j < FL_LANES; j++) {
         fl_add(&total, high[j]);
         total.low += low[j];
