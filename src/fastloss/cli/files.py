@@ -72,7 +72,9 @@ def read_header(name, stream, size):
 class NpyFile:
     """A mapped .npy file. Pages are asked for one chunk ahead and dropped behind: few are resident."""
 
-    # Columns of a Fortran-ordered array gathered at once: the system maps up to 2 MB around a touched page.
+    # The system maps up to 2 MB around a touched page.
+    FAULT_AROUND = 2**21
+    # Columns of a Fortran-ordered array gathered at once.
     COLUMNS = 16
 
     def __init__(self, name, file):
@@ -99,7 +101,8 @@ class NpyFile:
             begin, end = (self.offset + row * array.strides[0] for row in (start, stop))
             self.advise("MADV_WILLNEED", end, 2 * end - begin)
             yield array[start:stop]
-            self.advise("MADV_DONTNEED", begin, end)
+            # Pages that were dropped come back with a fault near them.
+            self.advise("MADV_DONTNEED", max(begin - self.FAULT_AROUND, 0), end)
 
     def gathered(self, rows):
         """Chunks of an array whose columns, not rows, are contiguous."""
