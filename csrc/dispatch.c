@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * Which instruction set is in use. The binding sets it once, at import; reading it needs no lock.
+ * Which instruction set is in use. Chosen when the library is loaded, so that reading it needs no lock.
  */
 #include "fastloss.h"
 #include "kernels.h"
+#include "parallel.h"
 
 #define FL_ISA_ROW(suffix, name, supported)                                                                  \
     extern fl_table const fl_table_f32_##suffix, fl_table_f64_##suffix;
@@ -35,6 +36,15 @@ int fl_isa_is_supported(int isa) {
 #undef FL_ISA_ROW
     };
     return supported[isa];
+}
+
+__attribute__((constructor)) static void initialize(void) {
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+#endif
+    while (!fl_isa_is_supported(active))
+        active++;
+    fl_parallel_initialize();
 }
 
 void fl_set_isa(int isa) { active = isa; }

@@ -36,7 +36,6 @@ typedef int64_t integer;
 #define fl_fma FL_REAL(fl_fma)
 #define fl_difference_error FL_REAL(fl_difference_error)
 #define fl_exp_biased FL_REAL(fl_exp_biased)
-#define fl_exp FL_REAL(fl_exp)
 #define fl_exp_expm1 FL_REAL(fl_exp_expm1)
 #define fl_exp_pair FL_REAL(fl_exp_pair)
 #define fl_log FL_REAL(fl_log)

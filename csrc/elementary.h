@@ -68,26 +68,6 @@ FL_INLINE double fl_fma_f64(double a, double b, double c) {
 /* The exact a * b - p for p = fl(a * b), as long as it does not underflow. Without a fused multiply-add the
  * float product is exact in double, and the double product comes from Veltkamp's halves, which need |a|, |b|
  * < 2^996. */
-FL_INLINE float fl_product_error_f32(float a, float b, float p) {
-#if FL_HAS_FMA
-    return __builtin_fmaf(a, b, -p);
-#else
-    return (float)((double)a * (double)b - (double)p);
-#endif
-}
-
-FL_INLINE double fl_product_error_f64(double a, double b, double p) {
-#if FL_HAS_FMA
-    return __builtin_fma(a, b, -p);
-#else
-    const double splitter = 0x1p27 + 1.0;
-    const double a_scaled = splitter * a, b_scaled = splitter * b;
-    const double a_high = a_scaled - (a_scaled - a), b_high = b_scaled - (b_scaled - b);
-    const double a_low = a - a_high, b_low = b - b_high;
-    return ((a_high * b_high - p) + a_high * b_low + a_low * b_high) + a_low * b_low;
-#endif
-}
-
 /* The exact error of d = fl(a - b): a - b == d + error (Knuth's two-sum; any order of magnitudes, no
  * overflow). */
 FL_INLINE float fl_difference_error_f32(float a, float b, float d) {
@@ -220,26 +200,6 @@ FL_INLINE double fl_exp_biased_f64(double d, double low) {
     const fl_exp_parts_f64 parts = fl_exp_reduce_f64(d, low, FL_EXP_BIAS_f64);
     const double result = (1.0 + parts.q) * parts.scale;
     return d < FL_EXP_CUT_f64 ? 0.0 : result;
-}
-
-/*
- * exp(x) on the whole line: inf above, gradual underflow to 0 below, NaN kept. The exponent is biased towards
- * 0 by the sign of x and put right by one multiplication, which is where overflow and underflow happen. Worst
- * error: float 0.88 at -0x1.b58252p+4, 0.89 without fused multiply-add at 0x1.2067a6p+2; double 0.86 at
- * 0x1.fdcf4cp+8, 0.88 at 0x1.7fa82ep+8.
- */
-FL_INLINE float fl_exp_f32(float x) {
-    const float bounded = fl_min_f32(fl_max_f32(x, FL_EXP_CUT_f32), 89.0f);
-    const float bias = x < 0.0f ? 32.0f : -32.0f;
-    const fl_exp_parts_f32 parts = fl_exp_reduce_f32(bounded, 0.0f, bias);
-    return (1.0f + parts.q) * parts.scale * (x < 0.0f ? 0x1p-32f : 0x1p32f);
-}
-
-FL_INLINE double fl_exp_f64(double x) {
-    const double bounded = fl_min_f64(fl_max_f64(x, FL_EXP_CUT_f64), 710.0);
-    const double bias = x < 0.0 ? 64.0 : -64.0;
-    const fl_exp_parts_f64 parts = fl_exp_reduce_f64(bounded, 0.0, bias);
-    return (1.0 + parts.q) * parts.scale * (x < 0.0 ? 0x1p-64 : 0x1p64);
 }
 
 /*

@@ -23,13 +23,13 @@ int const fl_loss_count = sizeof fl_losses / sizeof *fl_losses;
 
 ptrdiff_t fl_block_rows(ptrdiff_t columns) {
     ptrdiff_t rows = FL_TASK_ELEMENTS;
-    while (rows > 1 && rows * columns > FL_TASK_ELEMENTS)
+    while (rows > 1 && columns > FL_TASK_ELEMENTS / rows)
         rows /= 2;
     return rows;
 }
 
 double fl_row_divisor(int loss, ptrdiff_t columns) {
-    return fl_losses[loss].kind == POINTWISE_MEAN ? (double)columns : 1;
+    return fl_losses[loss].kind == POINTWISE_MEAN && columns ? (double)columns : 1;
 }
 
 typedef struct {

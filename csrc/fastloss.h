@@ -119,7 +119,7 @@ FL_API ptrdiff_t fl_block_rows(ptrdiff_t columns);
 /* Whether every element of y_true is 0 or 1. */
 FL_API int fl_labels_are_binary(fl_call const *call);
 
-/* Instruction sets, best first. */
+/* Instruction sets, best first. The best supported one is in use from the start. */
 FL_API int fl_isa_count(void);
 FL_API char const *fl_isa_name(int isa);
 FL_API int fl_isa_is_supported(int isa);
@@ -127,7 +127,6 @@ FL_API void fl_set_isa(int isa);
 FL_API int fl_get_isa(void);
 
 /* Threads. */
-FL_API void fl_parallel_initialize(void);
 FL_API int fl_max_threads(void);
 FL_API char const *fl_parallel_backend(void);
 FL_API char const *fl_compiler(void);

@@ -67,10 +67,10 @@ typedef struct {
 
 #define FL_PARAMETERS(parameter) {parameter[0], parameter[1], parameter[2], parameter[3]}
 
-/* The real form of the parameters of a call. */
-static void real_parameters(fl_call const *call, real *parameter) {
+/* The real form of the parameters of a call, without the first ones, which belong to its link. */
+static void real_parameters(fl_call const *call, int skipped, real *parameter) {
     for (int i = 0; i < FL_MAX_PARAMETERS; i++)
-        parameter[i] = (real)call->parameters[i];
+        parameter[i] = i + skipped < FL_MAX_PARAMETERS ? (real)call->parameters[i + skipped] : R(0);
 }
 
 static void run_pointwise(fl_call const *call, ptrdiff_t first, ptrdiff_t last, double factor, fl_sum *loss,
@@ -81,10 +81,10 @@ static void run_pointwise(fl_call const *call, ptrdiff_t first, ptrdiff_t last, 
     double weight[FL_BLOCK], row_loss[FL_BLOCK];
     ptrdiff_t const columns = call->columns;
     ptrdiff_t const step = columns < FL_BLOCK ? FL_BLOCK / (columns ? columns : 1) : 1;
-    double const divisor = loops->divide ? (double)columns : 1;
+    double const divisor = loops->divide && columns ? (double)columns : 1;
     int const unweighted = is_unweighted(call), want_rows = !unweighted || call->losses.data;
     int const want_gradient = call->gradient.data != NULL;
-    real_parameters(call, parameter);
+    real_parameters(call, 0, parameter);
     if (want_gradient && unweighted)
         for (ptrdiff_t i = 0; i < FL_BLOCK; i++)
             scale[i] = (real)factor;
@@ -280,15 +280,14 @@ static void run_dense(fl_call const *call, ptrdiff_t first, ptrdiff_t last, doub
     real true_scratch[FL_BLOCK], pred_scratch[FL_BLOCK];
     real gradient_scratch[FL_BLOCK], hessian_scratch[FL_BLOCK];
     real value[FL_BLOCK], slope[FL_BLOCK], curvature[FL_BLOCK];
-    real parameter[FL_MAX_PARAMETERS] = {0};
+    real parameter[FL_MAX_PARAMETERS];
     double weight[FL_SHORT], row_loss[FL_SHORT];
     class_rows entries;
     ptrdiff_t const columns = call->columns;
     ptrdiff_t const together = columns > 0 && columns <= FL_SHORT / 4 ? FL_SHORT / columns : 1;
     int const want_gradient = call->gradient.data != NULL;
     entries.each = together > 1;
-    for (int i = loops->parameters; i < FL_MAX_PARAMETERS; i++)
-        parameter[i - loops->parameters] = (real)call->parameters[i];
+    real_parameters(call, loops->parameters, parameter);
     for (ptrdiff_t row = first; row < last; row += together) {
         ptrdiff_t const rows = last - row < together ? last - row : together;
         row_weights(call, row, rows, weight);

@@ -49,7 +49,7 @@ static void run_sparse_normalize(fl_call const *call, ptrdiff_t first, ptrdiff_t
     int64_t label[FL_BATCH];
     double const epsilon = call->parameters[0];
     double const least = -fl_log1p_f64(-epsilon), most = -fl_log_f64(epsilon);
-    real_parameters(call, parameter);
+    real_parameters(call, 1, parameter);
     for (ptrdiff_t row = first; row < last; row += FL_BATCH) {
         ptrdiff_t const rows = last - row < FL_BATCH ? last - row : FL_BATCH;
         row_labels(call, row, rows, label);
@@ -71,7 +71,7 @@ static void run_sparse_normalize(fl_call const *call, ptrdiff_t first, ptrdiff_t
             inside[r] = log >= least && log <= most ? 1 : 0;
             log_probability[r] = (real)-fl_min_f64(fl_max_f64(log, least), most);
         }
-        loops->terms(log_probability, rows, parameter + 1, value, slope, curvature);
+        loops->terms(log_probability, rows, parameter, value, slope, curvature);
         for (ptrdiff_t r = 0; r < rows; r++)
             row_loss[r] = weight[r] == 0 ? 0 : weight[r] * (double)value[r];
         put_losses(call, row, rows, row_loss);

@@ -16,11 +16,7 @@ static int forked;
 
 static void mark_forked(void) { forked = 1; }
 
-void fl_parallel_initialize(void) {
-    static int registered;
-    if (!registered)
-        registered = pthread_atfork(NULL, NULL, mark_forked) == 0;
-}
+void fl_parallel_initialize(void) { pthread_atfork(NULL, NULL, mark_forked); }
 
 int fl_max_threads(void) {
     if (forked || omp_in_parallel())

@@ -298,21 +298,30 @@ static fl_status check_rows(fl_call const *call, ptrdiff_t first, ptrdiff_t last
     return FL_OK;
 }
 
+/* Labels of rows that do not count are passed over. */
 static int check_binary(fl_call const *call, ptrdiff_t first, ptrdiff_t last) {
     real scratch[FL_BLOCK];
-    ptrdiff_t const step = call->columns < FL_BLOCK ? FL_BLOCK / (call->columns ? call->columns : 1) : 1;
-    for (ptrdiff_t row = first; row < last; row += step)
-        for (ptrdiff_t column = 0; column < call->columns; column += FL_BLOCK) {
-            fl_block const block = {row, last - row < step ? last - row : step, column,
-                                    call->columns - column < FL_BLOCK ? call->columns - column : FL_BLOCK};
-            real const *const y_true = view(call, &call->y_true, block, scratch);
+    double weight[FL_BLOCK];
+    ptrdiff_t const columns = call->columns;
+    ptrdiff_t const step = columns < FL_BLOCK ? FL_BLOCK / (columns ? columns : 1) : 1;
+    for (ptrdiff_t row = first; row < last; row += step) {
+        ptrdiff_t const rows = last - row < step ? last - row : step;
+        row_weights(call, row, rows, weight);
+        for (ptrdiff_t column = 0; column < columns; column += FL_BLOCK) {
+            ptrdiff_t const width = columns - column < FL_BLOCK ? columns - column : FL_BLOCK;
+            real const *const y_true =
+                view(call, &call->y_true, (fl_block){row, rows, column, width}, scratch);
             integer other = 0;
 #pragma omp simd reduction(| : other)
-            for (ptrdiff_t i = 0; i < block.rows * block.columns; i++)
+            for (ptrdiff_t i = 0; i < rows * width; i++)
                 other |= y_true[i] != R(0) && y_true[i] != R(1);
-            if (other)
-                return 0;
+            if (!other)
+                continue;
+            for (ptrdiff_t i = 0; i < rows * width; i++)
+                if (weight[i / width] != 0 && y_true[i] != R(0) && y_true[i] != R(1))
+                    return 0;
         }
+    }
     return 1;
 }
 

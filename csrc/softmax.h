@@ -111,19 +111,22 @@ static void short_row_statistics(fl_call const *call, fl_block block, real *scra
 }
 
 /* The gradients of a block of rows but for the classes of the labels. */
-static void short_row_gradients(real const *z, fl_block block, double const *maximum, real const *factor,
-                                real *gradient) {
-    real shift[FL_BLOCK], scale[FL_BLOCK];
-    for (ptrdiff_t r = 0, i = 0; r < block.rows; r++)
+static void short_row_gradients(real const *z, fl_block block, double const *maximum, double const *others,
+                                real const *factor, real *gradient) {
+    real shift[FL_BLOCK], inverse[FL_BLOCK], scale[FL_BLOCK];
+    for (ptrdiff_t r = 0, i = 0; r < block.rows; r++) {
+        real const row_inverse = (real)(FL_EXP_SCALE / (1 + others[r]));
         for (ptrdiff_t c = 0; c < block.columns; c++, i++) {
             shift[i] = (real)maximum[r];
+            inverse[i] = row_inverse;
             scale[i] = factor[r];
         }
+    }
 #pragma omp simd
     for (ptrdiff_t i = 0; i < block.rows * block.columns; i++) {
         real const d = z[i] - shift[i];
         real const e = fl_exp_biased(d, fl_difference_error(z[i], shift[i], d));
-        gradient[i] = FL_SCALED(e);
+        gradient[i] = FL_SCALED(e * inverse[i]);
     }
 }
 
@@ -139,12 +142,13 @@ static void sparse_derivatives(real const *z, ptrdiff_t n, sparse_row const *row
                                real *hessian) {
     real const maximum = row->maximum, inverse = row->inverse, complement = row->complement;
     real const slope = row->slope, curvature = row->curvature;
-    real const gradient_scale = -slope * scale * inverse;
+    real const gradient_scale = -slope * scale;
     if (!hessian) {
 #pragma omp simd
         for (ptrdiff_t i = 0; i < n; i++) {
             real const d = z[i] - maximum;
-            gradient[i] = gradient_scale * fl_exp_biased(d, fl_difference_error(z[i], maximum, d));
+            gradient[i] =
+                gradient_scale * (inverse * fl_exp_biased(d, fl_difference_error(z[i], maximum, d)));
         }
         return;
     }
@@ -153,7 +157,7 @@ static void sparse_derivatives(real const *z, ptrdiff_t n, sparse_row const *row
         real const d = z[i] - maximum;
         real const e = fl_exp_biased(d, fl_difference_error(z[i], maximum, d));
         real const p = e * inverse, q = d == R(0) ? complement : R(1) - p;
-        gradient[i] = gradient_scale * e;
+        gradient[i] = gradient_scale * p;
         hessian[i] = scale * (p * (curvature * p - slope * q));
     }
 }
@@ -169,7 +173,7 @@ static void run_sparse_softmax(fl_call const *call, ptrdiff_t first, ptrdiff_t l
     softmax_sum sums[FL_BATCH];
     int64_t label[FL_BATCH];
     ptrdiff_t const step = batch_rows(call), together = rows_per_block(call);
-    real_parameters(call, parameter);
+    real_parameters(call, 0, parameter);
     for (ptrdiff_t row = first; row < last; row += step) {
         ptrdiff_t const rows = last - row < step ? last - row : step;
         row_labels(call, row, rows, label);
@@ -207,12 +211,11 @@ static void run_sparse_softmax(fl_call const *call, ptrdiff_t first, ptrdiff_t l
             continue;
         if (together > 1 && !call->hessian.data) {
             for (ptrdiff_t r = 0; r < rows; r++)
-                factors[r] =
-                    (real)(-(double)slope[r] * weight[r] * factor * (FL_EXP_SCALE / (1 + others[r])));
+                factors[r] = (real)(-(double)slope[r] * weight[r] * factor);
             for (ptrdiff_t r = 0; r < rows; r += together) {
                 fl_block const block = {row + r, rows - r < together ? rows - r : together, 0, call->columns};
                 real *const gradient = target(call, &call->gradient, block, gradient_scratch);
-                short_row_gradients(view(call, &call->y_pred, block, scratch), block, maximum + r,
+                short_row_gradients(view(call, &call->y_pred, block, scratch), block, maximum + r, others + r,
                                     factors + r, gradient);
                 for (ptrdiff_t i = 0; i < block.rows; i++)
                     if (weight[r + i] != 0)

@@ -103,7 +103,6 @@ cdef extern from "fastloss.h" nogil:
     int fl_isa_is_supported(int)
     void fl_set_isa(int)
     int fl_get_isa()
-    void fl_parallel_initialize()
     int fl_max_threads()
     const char *fl_parallel_backend()
     const char *fl_compiler()
@@ -142,7 +141,6 @@ def _choose_isa():
 
 
 _choose_isa()
-fl_parallel_initialize()
 
 
 # Threads
@@ -159,11 +157,11 @@ def get_num_threads():
 def set_num_threads(n):
     """Threads of later calls; None: as many as OpenMP and the process's affinity give."""
     global _threads
-    _threads = 0 if n is None else _validate.positive_int("n", n)
+    _threads = 0 if n is None else _validate.thread_count("n", n)
 
 
 if os.environ.get("FASTLOSS_NUM_THREADS"):
-    set_num_threads(_validate.positive_int("FASTLOSS_NUM_THREADS", os.environ["FASTLOSS_NUM_THREADS"]))
+    set_num_threads(_validate.thread_count("FASTLOSS_NUM_THREADS", os.environ["FASTLOSS_NUM_THREADS"]))
 
 
 def build_info():
@@ -184,6 +182,9 @@ def registry():
             "parameters": tuple(names.split(",")) if names else (),
         }
     return table
+
+
+ROWS = {name: i for i, name in enumerate(registry())}
 
 
 # Arrays
@@ -301,15 +302,14 @@ cdef class Kernel:
 
     def __init__(self, str name, parameters=(), *, axis=-1, dtype=None, double label_scale=1.0,
                  double label_shift=0.0, bint shift_per_class=False, bint sign_labels=False, ignore_class=None):
-        names = list(registry())
-        self.loss = names.index(name)
+        self.loss = ROWS[name]
         self.kind = fl_losses[self.loss].kind
         for k, parameter in enumerate(parameters):
             self.parameters[k] = parameter
         for k in range(len(parameters), FL_MAX_PARAMETERS):
             self.parameters[k] = 0
         self.axis = axis
-        self.dtype = -1 if dtype is None else FL_FLOAT64 if np.dtype(dtype) == np.float64 else FL_FLOAT32
+        self.dtype = -1 if dtype is None else FL_FLOAT64 if dtype == "float64" else FL_FLOAT32
         self.label_scale, self.label_shift = label_scale, label_shift
         self.shift_per_class, self.sign_labels = shift_per_class, sign_labels
         self.has_ignore_class = ignore_class is not None
@@ -443,10 +443,18 @@ cdef class Kernel:
         return self.check(p, status, totals)
 
     cdef fl_reduction effective(self, Prepared p, fl_reduction reduction):
-        """A single sample has nothing to reduce: its loss is the mean, or the sum, over its elements."""
-        if p.single:
-            return FL_SUM if self.kind == POINTWISE_SUM else FL_SUM_OVER_BATCH_SIZE
-        return reduction
+        return self.reduction_of(p.single, reduction)
+
+    cdef fl_reduction reduction_of(self, bint single, fl_reduction reduction):
+        """The elements of a 1-D array are rows to C, whose mean, or sum, is the loss of the single sample.
+
+        A scalar weight then scales that loss, unless the reduction divides by it again.
+        """
+        if not single:
+            return reduction
+        if self.kind == POINTWISE_SUM:
+            return FL_SUM
+        return reduction if reduction == FL_MEAN_WITH_SAMPLE_WEIGHT else FL_SUM_OVER_BATCH_SIZE
 
     cdef object scalar(self, Prepared p, double value):
         # Rounded in C, where overflow to inf does not warn.
@@ -483,7 +491,7 @@ cdef class Kernel:
         cdef fl_reduction kind = self.effective(p, <fl_reduction>reduction)
         cdef double denominator
         gradient, result = _validate.output(
-            "out", out, p.original, self.output_dtype(p), (y_true, sample_weight, mask))
+            "out", out, p.original, self.output_dtype(p), (p.y_true, p.sample_weight, p.mask))
         self.choose_labels(p)
         if kind == FL_NONE:
             self.add_losses(p)
@@ -501,7 +509,7 @@ cdef class Kernel:
         """Gradient and Hessian diagonal of each element's own loss, times the weights."""
         cdef Prepared p = self.prepare(y_true, y_pred, sample_weight, None)
         cdef fl_totals totals = fl_totals(0, 0, 0, 0, 0, 0)
-        dtype, inputs = self.output_dtype(p), (y_true, sample_weight)
+        dtype, inputs = self.output_dtype(p), (p.y_true, p.sample_weight)
         gradient_out, hessian_out = _validate.output_pair(out)
         gradient, gradient_result = _validate.output("out[0]", gradient_out, p.original, dtype, inputs)
         hessian, hessian_result = _validate.output("out[1]", hessian_out, p.original, dtype, inputs)
@@ -539,7 +547,10 @@ cdef class Accumulator:
     def scan_labels(self, y_true):
         """To be called with every chunk of y_true before the first update, if `needs_labels`."""
         cdef Prepared p = self.kernel.prepare(y_true, y_true, None, None)
-        self.binary = self.binary and fl_labels_are_binary(&p.call)
+        cdef bint binary
+        with nogil:
+            binary = fl_labels_are_binary(&p.call)
+        self.binary = self.binary and binary
 
     def block_rows(self, shape):
         """Rows of y_pred that chunks are to be a multiple of."""
@@ -572,7 +583,7 @@ cdef class Accumulator:
         cdef fl_totals ignored = fl_totals(0, 0, 0, 0, 0, 0)
         cdef double denominator = fl_denominator(&self.totals, self.kernel.effective(p, self.reduction))
         gradient, result = _validate.output(
-            "out", out, p.original, self.kernel.output_dtype(p), (y_true, sample_weight))
+            "out", out, p.original, self.kernel.output_dtype(p), (p.y_true, p.sample_weight))
         self.kernel.apply_labels(p, self.binary)
         self.kernel.add_rows(p, &ignored)
         denominator *= fl_row_divisor(self.kernel.loss, p.call.columns)
@@ -584,10 +595,7 @@ cdef class Accumulator:
 
     def value(self):
         """The reduced value so far, a float."""
-        cdef fl_reduction reduction = self.reduction
-        if self.single:
-            reduction = FL_SUM if self.kernel.kind == POINTWISE_SUM else FL_SUM_OVER_BATCH_SIZE
-        return fl_reduce(&self.totals, reduction)
+        return fl_reduce(&self.totals, self.kernel.reduction_of(self.single, self.reduction))
 
     @property
     def count(self):

@@ -59,15 +59,26 @@ def integer(name, value):
         raise TypeError(f"{name}: expected an integer, got {value!r}") from None
 
 
-def positive_int(name, value):
-    """`value` as an int > 0; a string of digits, as from the environment, is taken too."""
-    if isinstance(value, str):
-        if not value.strip().isdecimal():
-            raise ValueError(f"{name}: expected an integer > 0, got {value!r}")
+MOST_THREADS = 4096
+
+
+def thread_count(name, value):
+    """`value` as a number of threads; a string of digits, as from the environment, is taken too."""
+    if isinstance(value, str) and value.strip().isdecimal():
         value = int(value)
+    if isinstance(value, str) or not 1 <= integer(name, value) <= MOST_THREADS:
+        raise ValueError(f"{name}: expected an integer from 1 to {MOST_THREADS}, got {value!r}")
+    return integer(name, value)
+
+
+def label(name, value):
+    """`value` as an integer that a label can be, or None."""
+    if value is None:
+        return None
     value = integer(name, value)
-    if value < 1:
-        raise ValueError(f"{name}: expected an integer > 0, got {value}")
+    # The least int64 stands for what is no label.
+    if not -(2**63) < value < 2**63:
+        raise ValueError(f"{name}: expected an integer of 64 bits, got {value}")
     return value
 
 
@@ -100,16 +111,15 @@ def boolean(name, value):
 
 def float_dtype(value):
     """The name of the dtype to compute in, or None."""
-    if value is None:
-        return None
+    names = ("float32", "float64", "float16", "bfloat16")
+    if value is None or (isinstance(value, str) and value in names):
+        return value
     try:
         name = np.dtype(value).name
     except TypeError:
         name = None
-    if name not in ("float32", "float64", "float16", "bfloat16"):
-        raise ValueError(
-            f"dtype: expected None, 'float32', 'float64', 'float16' or 'bfloat16', got {value!r}"
-        )
+    if name not in names:
+        raise ValueError(f"dtype: expected None or one of {', '.join(map(repr, names))}, got {value!r}")
     return name
 
 
@@ -199,6 +209,14 @@ def bad_weight(sample_weight, row, shape):
     return InputError(f"sample_weight: {value!r} at index {index}, expected a number", "sample_weight", index, value)
 
 
+def share_memory(a, b):
+    """Whether two arrays have an element in common; True if that is too hard to tell."""
+    try:
+        return np.shares_memory(a, b, max_work=10_000)
+    except np.exceptions.TooHardError:
+        return True
+
+
 def output(name, out, y_pred, dtype, inputs):
     """Where to write a derivative, and what to return: not the same if `out` overlaps an input."""
     if out is None:
@@ -219,8 +237,8 @@ def output(name, out, y_pred, dtype, inputs):
         and out.strides == y_pred.strides
         and out.dtype == y_pred.dtype
     )
-    overlaps = (not in_place and np.may_share_memory(out, y_pred)) or any(
-        isinstance(other, np.ndarray) and np.may_share_memory(out, other) for other in inputs
+    overlaps = (not in_place and share_memory(out, y_pred)) or any(
+        other is not None and share_memory(out, other) for other in inputs
     )
     return np.empty_like(y_pred, dtype=dtype, subok=False) if overlaps else out, out
 
@@ -233,6 +251,6 @@ def output_pair(out):
         raise TypeError(f"out: expected a pair (gradient, hessian), got {type(out).__name__}")
     gradient, hessian = out
     arrays = isinstance(gradient, np.ndarray) and isinstance(hessian, np.ndarray)
-    if arrays and np.may_share_memory(gradient, hessian):
+    if arrays and share_memory(gradient, hessian):
         raise ValueError("out: gradient and hessian share memory")
     return gradient, hessian

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Threads, and what this build is."""
 
-import importlib.metadata
-import importlib.util
 import platform
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,10 +17,10 @@ def threads(n):
     """Within the block, calls of this thread or task use n threads.
 
     Args:
-        n: Integer > 0.
+        n: Integer from 1 to 4096.
 
     Raises:
-        TypeError, ValueError: n is no integer > 0.
+        TypeError, ValueError: n is no such integer.
 
     Example:
         >>> from fastloss import get_num_threads
@@ -30,7 +28,7 @@ def threads(n):
         ...     get_num_threads()
         1
     """
-    token = _kernels._context_threads.set(_validate.positive_int("n", n))
+    token = _kernels._context_threads.set(_validate.thread_count("n", n))
     try:
         yield
     finally:
@@ -65,6 +63,10 @@ def show_config():
         >>> show_config()["isa"] in show_config()["isas_available"]
         True
     """
+    # Not at import, which it would slow down.
+    import importlib.metadata
+    import importlib.util
+
     found = {}
     for name in OPTIONAL:
         if importlib.util.find_spec(name):

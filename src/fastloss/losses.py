@@ -7,7 +7,7 @@
 import numpy as np
 
 from fastloss._kernels import Kernel
-from fastloss._validate import boolean, integer, number, positive
+from fastloss._validate import boolean, integer, label, number, positive
 from fastloss.base import Loss, LossFunctionWrapper, NativeLoss, handle, per_sample
 from fastloss.base import _set_common as set_common
 from fastloss.reduction import Reduction
@@ -42,7 +42,7 @@ class MeanSquaredError(NativeLoss):
     Raises:
         ValueError: Shapes differ.
 
-    Accuracy: value 2 ulp, gradient 1 ulp, hessian exact.
+    Accuracy: relative error below 1e-6 in float32 and 1e-14 in float64.
 
     Example:
         >>> float(MeanSquaredError()([0.0, 0.0], [1.0, 2.0]))
@@ -92,7 +92,7 @@ class MeanAbsoluteError(NativeLoss):
     Raises:
         ValueError: Shapes differ.
 
-    Accuracy: value 1 ulp, gradient and hessian exact.
+    Accuracy: relative error below 1e-6 in float32 and 1e-14 in float64.
 
     Example:
         >>> float(MeanAbsoluteError()([0.0, 0.0], [1.0, 2.0]))
@@ -144,7 +144,7 @@ class Huber(NativeLoss):
     Raises:
         ValueError: Shapes differ, or delta is not a finite number > 0.
 
-    Accuracy: value 2 ulp, gradient 1 ulp, hessian exact.
+    Accuracy: relative error below 1e-6 in float32 and 1e-14 in float64.
 
     Example:
         >>> float(Huber(delta=1.0)([0.0, 0.0], [0.5, 3.0]))
@@ -250,7 +250,7 @@ class Hinge(NativeLoss):
     Raises:
         ValueError: Shapes differ.
 
-    Accuracy: value 1 ulp of 1 - y_true * y_pred where the CPU has a fused multiply-add.
+    Accuracy: relative error below 1e-6 in float32 and 1e-14 in float64.
 
     Example:
         >>> float(Hinge()([1.0, -1.0], [0.5, 0.5]))
@@ -526,7 +526,7 @@ class CategoricalCrossentropy(NativeLoss):
 
     Example:
         >>> f"{CategoricalCrossentropy(from_logits=True)([[1.0, 0.0]], [[50.0, 0.0]]):.6g}"
-        '1.92875e-22\'
+        '1.92875e-22'
     """
 
     target = "one_hot"
@@ -591,7 +591,8 @@ class SparseCategoricalCrossentropy(NativeLoss):
 
     Args:
         from_logits: Whether y_pred holds logits. Default False.
-        ignore_class: A label whose samples do not count, or None (default). Any integer.
+        ignore_class: A label whose samples do not count, or None (default). Any
+            integer of 64 bits, a class or not.
         reduction: See `Loss`.
         axis: The axis of the classes. Default -1.
         name, dtype: See `Loss`.
@@ -609,7 +610,7 @@ class SparseCategoricalCrossentropy(NativeLoss):
 
     Example:
         >>> f"{SparseCategoricalCrossentropy(from_logits=True)([0], [[50.0, 0.0]]):.6g}"
-        '1.92875e-22\'
+        '1.92875e-22'
     """
 
     target = "label"
@@ -632,12 +633,12 @@ class SparseCategoricalCrossentropy(NativeLoss):
     ):
         set_common(self, name, reduction, dtype)
         self.from_logits = boolean("from_logits", from_logits)
-        self.ignore_class = None if ignore_class is None else integer("ignore_class", ignore_class)
+        self.ignore_class = label("ignore_class", ignore_class)
         self.axis = integer("axis", axis)
         self.epsilon = epsilon_number(epsilon)
 
     def _kernel(self):
-        options = dict(axis=self.axis, dtype=self.dtype, ignore_class=self.ignore_class)
+        options = dict(axis=self.axis, dtype=self.dtype, ignore_class=label("ignore_class", self.ignore_class))
         if boolean("from_logits", self.from_logits):
             return Kernel("sparse_categorical_crossentropy_from_logits", **options)
         return Kernel("sparse_categorical_crossentropy", (epsilon_number(self.epsilon),), **options)
