@@ -123,6 +123,19 @@ def float_dtype(value):
     return name
 
 
+def align_ranks(y_true, y_pred):
+    """Adds or removes a last axis of length 1 where one array has it and the other has not."""
+    if y_pred.ndim == y_true.ndim + 1 and y_pred.shape[-1] == 1:
+        if y_true.ndim == 1:
+            return y_true.reshape(-1, 1), y_pred
+        return y_true, y_pred.reshape(y_pred.shape[:-1])
+    if y_true.ndim == y_pred.ndim + 1 and y_true.shape[-1] == 1:
+        if y_pred.ndim == 1:
+            return y_true, y_pred.reshape(-1, 1)
+        return y_true.reshape(y_true.shape[:-1]), y_pred
+    return y_true, y_pred
+
+
 def align(y_true, y_pred, axis, sparse):
     """Rank alignment as Keras does it, and the class axis moved last.
 
@@ -147,16 +160,7 @@ def align(y_true, y_pred, axis, sparse):
     else:
         if y_true.ndim == 0:
             y_true = y_true.reshape(1)
-        if y_pred.ndim == y_true.ndim + 1 and y_pred.shape[-1] == 1:
-            if y_true.ndim == 1:
-                y_true = y_true.reshape(-1, 1)
-            else:
-                y_pred = y_pred.reshape(y_pred.shape[:-1])
-        elif y_true.ndim == y_pred.ndim + 1 and y_true.shape[-1] == 1:
-            if y_pred.ndim == 1:
-                y_pred = y_pred.reshape(-1, 1)
-            else:
-                y_true = y_true.reshape(y_true.shape[:-1])
+        y_true, y_pred = align_ranks(y_true, y_pred)
         if y_true.shape != y_pred.shape:
             raise ValueError(
                 f"y_true: shape {given[0]} differs from y_pred's shape {given[1]}; nothing is broadcast"

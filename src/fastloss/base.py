@@ -25,8 +25,9 @@ class Loss:
 
     Calling a loss takes
 
-        y_true, y_pred: Arrays, or anything `numpy.asarray` takes. Their shapes are equal after Keras's rank
-            alignment of ``(n,)`` with ``(n, 1)``; nothing else is broadcast. Never modified.
+        y_true, y_pred: Arrays, or anything `numpy.asarray` takes. Never modified. Native losses want equal
+            shapes after Keras's rank alignment of ``(n,)`` with ``(n, 1)`` and broadcast nothing; a loss of your
+            own gets them as they are, in the dtype that is computed in.
         sample_weight: None, a scalar, ``(batch,)``, or a shape that broadcasts to the losses of the samples.
             A weight of 0 hides whatever the sample holds.
         mask: None, or booleans of such a shape; samples at False do not count.
@@ -121,7 +122,9 @@ class Loss:
         scale = scale.reshape(scale.shape + (1,) * (y_pred.ndim - scale.ndim))
         dtype = original.dtype if original.dtype.kind not in "biu" else np.dtype(np.float32)
         target, result = _validate.output("out", out, original, dtype, (y_true, sample_weight, mask))
-        target[...] = np.where(scale == 0, 0, gradient * scale).reshape(target.shape)
+        # A weight of 0 hides a NaN.
+        product = np.multiply(gradient, scale, out=np.zeros_like(gradient), where=scale != 0)
+        target[...] = product.reshape(target.shape)
         if result is not target:
             result[...] = target
         return _reduce(losses, weight, counted, kind, y_pred.dtype), result
@@ -201,10 +204,7 @@ class LossFunctionWrapper(Loss):
         return self.fn(y_true, y_pred, **self._fn_kwargs)
 
     def _inputs(self, y_true, y_pred):
-        y_true, y_pred = super()._inputs(y_true, y_pred)
-        if abs(y_true.ndim - y_pred.ndim) == 1 and 1 in (y_true.shape[-1:] + y_pred.shape[-1:]):
-            y_true, y_pred, _ = _validate.align(y_true, y_pred, -1, sparse=False)
-        return y_true, y_pred
+        return _validate.align_ranks(*super()._inputs(y_true, y_pred))
 
     def get_config(self):
         """The constructor's arguments; see `Loss.get_config`."""
@@ -362,7 +362,7 @@ def _weigh(losses, dtype, sample_weight, mask):
 
 
 def _reduce(losses, weight, counted, kind, dtype):
-    weighted = np.where(weight == 0, 0.0, losses.astype(np.float64) * weight)
+    weighted = np.multiply(losses, weight, out=np.zeros(losses.shape), where=weight != 0)
     if kind == reduction.NONE:
         return weighted.astype(dtype)[()]
     divisor = reduction.denominator(kind, weight, counted)

@@ -3,7 +3,7 @@
 
 import difflib
 
-from fastloss.base import Loss, NativeLoss
+from fastloss.base import Loss, LossFunctionWrapper, NativeLoss
 
 
 def native_classes():
@@ -83,10 +83,13 @@ def serialize(loss):
     if loss is None or isinstance(loss, str):
         return loss
     if isinstance(loss, Loss):
+        config = loss.get_config()
+        if isinstance(loss, LossFunctionWrapper):
+            config["fn"] = loss.fn.__name__
         return {
-            "module": "fastloss.losses" if isinstance(loss, NativeLoss) else type(loss).__module__,
+            "module": type(loss).__module__ if type(loss).__module__ != "fastloss.base" else "fastloss.losses",
             "class_name": type(loss).__name__,
-            "config": loss.get_config(),
+            "config": config,
             "registered_name": None,
         }
     if hasattr(loss, "loss_class"):
@@ -99,7 +102,8 @@ def deserialize(config, custom_objects=None):
 
     Args:
         config: A dict with "class_name" and "config", or a name.
-        custom_objects: Further classes or functions by name, or None.
+        custom_objects: Further classes or functions by name, or None; a wrapped function of your own is
+            found here.
 
     Raises:
         ValueError: An unknown class or name.
@@ -119,6 +123,8 @@ def deserialize(config, custom_objects=None):
     name, arguments = config["class_name"], config.get("config", {})
     if name == "function":
         return _named(arguments, table)
+    if name == LossFunctionWrapper.__name__:
+        return LossFunctionWrapper(**{**arguments, "fn": _named(arguments.get("fn"), table)})
     cls = table.get(name)
     if not isinstance(cls, type):
         raise _unknown(name, [key for key, value in table.items() if isinstance(value, type)])

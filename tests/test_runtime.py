@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Threads, forks, memory, and instruction sets that agree."""
+
+import multiprocessing
+import sys
+import threading
+import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+import fastloss as fl
+from cases import CASES
+from fastloss import _kernels
+
+PARALLEL = (70_001, 3)  # large enough for threads
+
+
+def str_of(case):
+    return case.name
+
+
+def inputs(case, shape, seed=0, dtype=np.float32):
+    y_true, y_pred = case.draw(np.random.default_rng(seed), shape)
+    return (y_true if case.sparse else y_true.astype(dtype)), y_pred.astype(dtype)
+
+
+def everything(loss, y_true, y_pred):
+    value, gradient = loss.value_and_grad(y_true, y_pred)
+    return [value, loss(y_true, y_pred), gradient, *loss.grad_and_hess(y_true, y_pred)]
+
+
+def same(a, b):
+    return all(np.array_equal(x, y, equal_nan=True) for x, y in zip(a, b, strict=True))
+
+
+def child(connection, name):
+    case = CASES[name]
+    connection.send(float(case.make()(*inputs(case, PARALLEL))))
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.skipif(sys.platform != "linux", reason="forks")
+def test_a_forked_child_computes(case):
+    with fl.threads(2):
+        expected = float(case.make()(*inputs(case, PARALLEL)))
+        ours, theirs = multiprocessing.Pipe()
+        process = multiprocessing.get_context("fork").Process(target=child, args=(theirs, case.name))
+        process.start()
+        try:
+            assert ours.poll(20), "the child hangs"
+            assert ours.recv() == expected
+        finally:
+            process.kill()
+            process.join()
+
+
+def test_calls_from_several_threads(case):
+    jobs = [(case.make(), *inputs(case, shape, seed)) for seed, shape in enumerate([(7, 3), (501, 10), (3001, 33)] * 4)]
+    expected = [everything(*job) for job in jobs]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(3):
+            results = pool.map(lambda job: everything(*job), jobs)
+            assert all(same(a, b) for a, b in zip(results, expected, strict=True))
+
+
+def test_the_gil_is_released():
+    """Another thread counts while a long call runs."""
+    y_pred = np.zeros((4000, 4000), np.float32)
+    loss = fl.losses.native_instances()[0][1]
+    ticks, stop = [0], threading.Event()
+
+    def count():
+        while not stop.wait(1e-4):
+            ticks[0] += 1
+
+    counter = threading.Thread(target=count)
+    counter.start()
+    try:
+        with fl.threads(1):
+            for _ in range(20):
+                before = ticks[0]
+                loss(y_pred, y_pred)
+                if ticks[0] - before >= 3:
+                    break
+    finally:
+        stop.set()
+        counter.join()
+    assert ticks[0] - before >= 3
+
+
+def test_a_reduced_value_needs_no_large_temporary(case):
+    y_true, y_pred = inputs(case, (20_000, 50))
+    ones = np.ones(20_000, np.float32)
+    for loss, weight in ((case.make(), None), (case.make(), ones), (case.make(dtype="float64"), None)):
+        loss(y_true[:5], y_pred[:5])
+        tracemalloc.start()
+        loss(y_true, y_pred, sample_weight=weight)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < y_pred.nbytes / 20
+
+
+def test_instruction_sets_with_fma_agree(case):
+    sets = [name for name in _kernels.isas() if name in ("x86-64-v3", "x86-64-v4")]
+    used, results = _kernels.get_isa(), []
+    try:
+        for name in sets:
+            _kernels.set_isa(name)
+            results.append([
+                everything(case.make(), *inputs(case, shape, dtype=dtype))
+                for shape in ((301, 7), (5, 2500)) for dtype in (np.float32, np.float64)
+            ])  # fmt: skip
+    finally:
+        _kernels.set_isa(used)
+    for result in results[1:]:
+        assert all(same(a, b) for a, b in zip(result, results[0], strict=True))
+
+
+def test_small_weights_keep_their_digits(case):
+    y_true, y_pred = inputs(case, (9, 300))
+    loss = case.make(reduction="sum")
+    tiny = np.float32(1e-25)
+    _, gradient = loss.value_and_grad(y_true, y_pred, sample_weight=tiny)
+    _, expected = loss.value_and_grad(y_true, y_pred)
+    expected = expected.astype(np.float64) * float(tiny)
+    normal = np.abs(expected) > np.finfo(np.float32).tiny
+    np.testing.assert_allclose(gradient[normal], expected[normal], rtol=1e-6)
+
+
+@pytest.mark.parametrize("n", [0, -1, 10**12, "many", 2.5, True])
+def test_numbers_of_threads_that_are_refused(n):
+    for setting in (fl.set_num_threads, lambda n: fl.threads(n).__enter__()):
+        with pytest.raises((ValueError, TypeError), match="n: expected an integer"):
+            setting(n)
+
+
+def test_out_may_not_be_spoilt_by_an_array_like_input():
+    """The gradient of y_true given as a buffer that shares memory with out."""
+    buffer = np.linspace(0, 1, 101)
+    loss = fl.losses.native_instances()[0][1]
+    y_pred = np.full(100, 0.5)
+    expected = loss.value_and_grad(buffer[:100].copy(), y_pred)[1]
+    gradient = loss.value_and_grad(memoryview(buffer)[:100], y_pred, out=buffer[1:])[1]
+    np.testing.assert_array_equal(gradient, expected)
+
+
+def test_interleaved_outputs(case):
+    y_true, y_pred = inputs(case, (40, 3))
+    both = np.empty((40, 3, 2), np.float32)
+    case.make().grad_and_hess(y_true, y_pred, out=(both[..., 0], both[..., 1]))
+    expected = case.make().grad_and_hess(y_true, y_pred)
+    assert same([both[..., 0], both[..., 1]], expected)
+
+
+def test_hidden_labels_do_not_decide_what_labels_mean():
+    loss = next(loss for _, loss in fl.losses.native_instances() if loss.target == "sign")
+    y_pred = np.array([[0.5], [0.25], [2.0]])
+    for hidden in (np.nan, -1.0, 7.0):
+        y_true = np.array([[0.0], [1.0], [hidden]])
+        expected = loss(y_true[:2], y_pred[:2])
+        assert loss(y_true, y_pred, mask=[True, True, False]) == expected
+        assert loss(y_true, y_pred, sample_weight=[1.0, 1.0, 0.0]) * 3 == expected * 2
+
+
+@pytest.mark.parametrize("case", [case for case in CASES.values() if case.row == "mean"], indirect=True, ids=str_of)
+def test_a_scalar_weight_of_one_sample(case):
+    y_true, y_pred = (a.ravel() for a in inputs(case, (6, 1), dtype=np.float64))
+    for reduction, factor in (("mean_with_sample_weight", 1), ("sum_over_batch_size", 3), ("sum", 3)):
+        value = case.make(reduction=reduction)(y_true, y_pred, sample_weight=3.0)
+        np.testing.assert_allclose(value, factor * case.make()(y_true, y_pred), rtol=1e-14)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES.values() if case.elementwise], indirect=True, ids=str_of)
+def test_rows_without_columns(case):
+    empty = np.zeros((3, 0))
+    assert case.make()(empty, empty) == 0
+    assert case.make()(empty, empty, sample_weight=[1.0, 2.0, 3.0]) == 0
+    assert case.make(reduction=None)(empty, empty).tolist() == [0, 0, 0]
