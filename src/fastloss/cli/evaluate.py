@@ -8,6 +8,7 @@ import inspect
 import itertools
 import json
 import math
+import os
 import time
 
 import numpy as np
@@ -205,7 +206,10 @@ def run(arguments):
     by_sample = make(cls, {**parameters, "reduction": None})
     if loss.reduction in (None, "none") and not (arguments.per_sample or arguments.gradient):
         raise UserError("reduction none has no single value to print; give --per-sample OUT.npy")
-    if arguments.per_sample is not None and arguments.per_sample == arguments.gradient:
+    outputs = [name for name in (arguments.per_sample, arguments.gradient) if name is not None]
+    if "" in outputs:
+        raise UserError("the name of an output file is empty")
+    if len({os.path.realpath(name) for name in outputs}) < len(outputs):
         raise UserError(f"{arguments.gradient}: named for both --per-sample and --gradient")
 
     inputs = Inputs(arguments.y_true, arguments.y_pred, arguments.sample_weight)
