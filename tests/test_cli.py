@@ -272,6 +272,7 @@ def bad_files():
     np.save("p.npy", rng.normal(size=(200, CLASSES)))
     np.save("short.npy", np.zeros((199, CLASSES)))
     np.save("wide.npy", np.zeros((200, 9)))
+    np.save("vast.npy", np.zeros((0, 10**12)))
     np.save("text.npy", np.array(["a", "b"]))
     np.save("w3.npy", np.ones(3))
     np.savez("two.npz", a=np.zeros(3), b=np.zeros(3))
@@ -301,6 +302,7 @@ BAD = [
     ("mse none.npy p.npy", "none.npy: No such file or directory"),
     ("mse y.txt p.npy", "y.txt: unknown kind of file; expected .npy, .npz, .npz:member or .csv"),
     ("mse p.npy short.npy", "p.npy has 200 rows, short.npy has 199"),
+    ("mse vast.npy vast.npy", "vast.npy has no rows, of 1000000000000 elements each"),
     ("mse p.npy wide.npy", "p.npy, wide.npy: * (200, 5) * (200, 9)*"),
     ("mse p.npy text.npy", "text.npy: holds dtype <U1, not numbers"),
     ("mse p.npy cut.npy", "cut.npy: cut short: (200, 5) of float64 is 8000 bytes, the file has 7992"),

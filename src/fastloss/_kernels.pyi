@@ -10,6 +10,7 @@ class _Row(TypedDict):
     element: str
     parameters: tuple[str, ...]
 
+ROWS: dict[str, int]
 _context_threads: ContextVar[int]
 
 def isas() -> list[str]: ...

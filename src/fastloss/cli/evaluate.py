@@ -213,6 +213,10 @@ def run(arguments):
         raise UserError(f"{arguments.gradient}: named for both --per-sample and --gradient")
 
     inputs = Inputs(arguments.y_true, arguments.y_pred, arguments.sample_weight)
+    width = math.prod(inputs.y_pred.shape[1:])
+    # Only the header of an empty file can name a row that is larger than any file.
+    if inputs.rows == 0 and width > 2**31:
+        raise UserError(f"{inputs.y_pred.name} has no rows, of {width} elements each")
     few, losses = inputs.evaluate_specimen(by_sample)
     # In one dimension a call without weights averages over the elements; by rows, every element has its loss.
     if len(inputs.y_pred.shape) == 1:
