@@ -3,6 +3,7 @@
 
 import doctest
 import inspect
+import sys
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ import pytest
 import fastloss as fl
 from fastloss import base, config, reduction, registry
 
-MODULES = [base, config, fl.losses, reduction, registry]
+FAMILIES = [sys.modules[name] for name in sorted({cls.__module__ for cls in fl.losses.native_classes()})]
+MODULES = [base, config, reduction, registry, *FAMILIES]
 SECTIONS = ["Formula", "Args:", "Shapes:", "Raises:", "Accuracy:", "Example:"]
 
 

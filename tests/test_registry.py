@@ -19,8 +19,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = Path(fl.__file__).resolve().parent
 
 # Where losses may be named. The tests of the command line call a few by name, as its users do.
-PLACES = ("csrc/losses/*.h", "csrc/losses.def", "src/fastloss/losses.py", "src/fastloss/cuda/elements.py",
-          "tests/cases.py", "tests/reference.py", "tests/test_cli.py")  # fmt: skip
+PLACES = ("csrc/losses/*.h", "csrc/losses.def", "src/fastloss/losses/*.py", "src/fastloss/cuda/elements.py",
+          "tests/families/*.py", "tests/reference.py", "tests/test_cli.py")  # fmt: skip
 
 # Where they may not.
 SEARCHED = ("csrc", "src", "tests", "bench")
@@ -40,7 +40,7 @@ def functions_of(path):
 
 
 def test_every_row_has_a_case():
-    compare("cases", set(CASES), set(_kernels.registry()), "tests/cases.py (against csrc/losses.def)")
+    compare("cases", set(CASES), set(_kernels.registry()), "tests/families (against csrc/losses.def)")
 
 
 def test_every_row_has_a_cuda_element():
@@ -53,7 +53,7 @@ def test_every_row_has_a_cuda_element():
 
 def test_every_row_has_a_class_and_a_handle():
     classes = {cls.__name__ for cls in fl.losses.native_classes()}
-    compare("classes", classes, {case.loss for case in CASES.values()}, "src/fastloss/losses.py (against tests/cases.py)")
+    compare("classes", classes, {case.loss for case in CASES.values()}, "src/fastloss/losses (against tests/families)")
     for case in CASES.values():
         for name in (case.loss, case.handle):
             assert callable(getattr(fl, name, None)), f"fastloss.{name} is missing"

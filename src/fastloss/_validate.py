@@ -102,6 +102,11 @@ def positive(name, value):
     return number(name, value, low=0, open_low=True)
 
 
+def epsilon_number(value):
+    """`value` as the bound that probabilities are clipped to."""
+    return number("epsilon", value, low=0, high=0.5, open_low=True, open_high=True)
+
+
 def boolean(name, value):
     """`value` as a bool."""
     if not isinstance(value, bool | np.bool_):

@@ -8,6 +8,8 @@ import numpy as np
 
 from fastloss import _kernels, _validate, reduction
 
+MEAN = "sum_over_batch_size"
+
 
 class Loss:
     """Base class of losses, and of your own: implement `call(y_true, y_pred)`.
@@ -58,7 +60,7 @@ class Loss:
     dtype = None
 
     def __init__(self, name=None, reduction="sum_over_batch_size", dtype=None):
-        _set_common(self, name, reduction, dtype)
+        set_common(self, name, reduction, dtype)
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -332,12 +334,22 @@ def handle(loss_class):
     return decorate
 
 
+def exported(namespace):
+    """Names of the losses that a module defines, for its __all__."""
+    return [
+        name
+        for name, value in namespace.items()
+        if getattr(value, "__module__", None) == namespace["__name__"]
+        and (hasattr(value, "loss_class") or (isinstance(value, type) and issubclass(value, NativeLoss)))
+    ]
+
+
 def per_sample(loss, y_true, y_pred):
     """What a function handle returns."""
     return loss._native.value(y_true, y_pred, None, None, reduction.NONE)
 
 
-def _set_common(loss, name, reduction_name, dtype):
+def set_common(loss, name, reduction_name, dtype):
     reduction.code(reduction_name)
     if name is not None and not isinstance(name, str):
         raise TypeError(f"name: expected a string or None, got {name!r}")

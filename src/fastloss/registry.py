@@ -12,7 +12,7 @@ def native_classes():
     >>> "Huber" in [cls.__name__ for cls in native_classes()]
     True
     """
-    return [cls for cls in NativeLoss.__subclasses__() if cls.__module__ == "fastloss.losses"]
+    return [cls for cls in NativeLoss.__subclasses__() if cls.__module__.startswith("fastloss.losses.")]
 
 
 def native_instances():
@@ -87,7 +87,7 @@ def serialize(loss):
         if isinstance(loss, LossFunctionWrapper):
             config["fn"] = loss.fn.__name__
         return {
-            "module": type(loss).__module__ if type(loss).__module__ != "fastloss.base" else "fastloss.losses",
+            "module": "fastloss.losses" if type(loss).__module__.startswith("fastloss.") else type(loss).__module__,
             "class_name": type(loss).__name__,
             "config": config,
             "registered_name": None,

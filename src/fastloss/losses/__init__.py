@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The losses: a class that reduces, and a function that does not, for each; a module for each family.
+
+`from fastloss import losses` reads like `keras.losses`.
+"""
+
+from fastloss.base import Loss, LossFunctionWrapper
+from fastloss.losses import categorical, margin, probabilistic, regression
+from fastloss.losses.categorical import *  # noqa: F403
+from fastloss.losses.margin import *  # noqa: F403
+from fastloss.losses.probabilistic import *  # noqa: F403
+from fastloss.losses.regression import *  # noqa: F403
+from fastloss.reduction import Reduction
+from fastloss.registry import deserialize, get, native_classes, native_instances, serialize
+
+__all__ = [
+    *sorted(name for family in (categorical, margin, probabilistic, regression) for name in family.__all__),
+    "Loss",
+    "LossFunctionWrapper",
+    "Reduction",
+    "deserialize",
+    "get",
+    "native_classes",
+    "native_instances",
+    "serialize",
+]

@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Losses of the probabilities of classes."""
+
+import numpy as np
+
+from fastloss._kernels import Kernel
+from fastloss._validate import boolean, epsilon_number, integer, label, number
+from fastloss.base import MEAN, NativeLoss, exported, handle, per_sample, set_common
+
+
+def numpy_log_probabilities(loss, y_pred):
+    """The textbook formula of the logarithms that a categorical loss takes."""
+    if loss.from_logits:
+        shifted = y_pred - y_pred.max(axis=loss.axis, keepdims=True)
+        return shifted - np.log(np.exp(shifted).sum(axis=loss.axis, keepdims=True))
+    share = y_pred / y_pred.sum(axis=loss.axis, keepdims=True)
+    return np.log(np.clip(share, loss.epsilon, 1 - loss.epsilon))
+
+
+class CategoricalCrossentropy(NativeLoss):
+    """Cross-entropy with dense labels.
+
+    Formula, for each sample, with y smoothed to ``y_true * (1 - s) + s / classes``; from logits z::
+
+        value       = sum(y * (logsumexp(z) - z))
+        gradient_k  = sum(y) * p_k - y_k,  p = softmax(z)
+        hessian_kk  = sum(y) * p_k * (1 - p_k)
+
+    from probabilities p, normalised by their sum S and clipped, ``q = clip(p / S, epsilon, 1 - epsilon)``::
+
+        value       = -sum(y * log(q))
+        gradient_k  = -u_k * y_k / p_k + sum(u * y) / S,  u_k = 0 where clipped, else 1
+        hessian_kk  = u_k * y_k / p_k**2 - sum(u * y) / S**2
+
+    The value is reduced as `Loss` describes. Logits are never clipped: a confident right prediction keeps all
+    its digits. A class with label 0 may have the logit -inf.
+
+    Args:
+        from_logits: Whether y_pred holds logits. Default False.
+        label_smoothing: s, from 0 to 1. Default 0.
+        axis: The axis of the classes. Default -1.
+        reduction, name, dtype: See `Loss`.
+        epsilon: The clip of probabilities, between 0 and 0.5. Default 1e-7.
+
+    Shapes:
+        y_true, y_pred: ``(..., classes)``, equal.
+        result: ``()``, or ``(...,)`` for ``reduction=None``.
+
+    Raises:
+        ValueError: Shapes differ, or an argument is out of range.
+
+    Accuracy: relative error below 1e-6 in float32 and 1e-14 in float64 for one-hot labels.
+
+    Example:
+        >>> f"{CategoricalCrossentropy(from_logits=True)([[1.0, 0.0]], [[50.0, 0.0]]):.6g}"
+        '1.92875e-22'
+    """
+
+    target = "one_hot"
+
+    @property
+    def prediction(self):
+        """What y_pred holds."""
+        return "logits" if self.from_logits else "distribution"
+
+    def __init__(
+        self,
+        from_logits=False,
+        label_smoothing=0.0,
+        axis=-1,
+        reduction=MEAN,
+        name="categorical_crossentropy",
+        dtype=None,
+        *,
+        epsilon=1e-7,
+    ):
+        set_common(self, name, reduction, dtype)
+        self.from_logits = boolean("from_logits", from_logits)
+        self.label_smoothing = number("label_smoothing", label_smoothing, low=0, high=1)
+        self.axis = integer("axis", axis)
+        self.epsilon = epsilon_number(epsilon)
+
+    def _kernel(self):
+        smoothing = number("label_smoothing", self.label_smoothing, low=0, high=1)
+        options = dict(
+            axis=self.axis,
+            dtype=self.dtype,
+            label_scale=1 - smoothing,
+            label_shift=smoothing,
+            shift_per_class=True,
+        )
+        if boolean("from_logits", self.from_logits):
+            return Kernel("categorical_crossentropy_from_logits", **options)
+        return Kernel("categorical_crossentropy", (epsilon_number(self.epsilon),), **options)
+
+    def numpy_formula(self, y_true, y_pred):
+        """See `NativeLoss.numpy_formula`."""
+        y_true = y_true * (1 - self.label_smoothing) + self.label_smoothing / y_true.shape[self.axis]
+        return -np.sum(y_true * numpy_log_probabilities(self, y_pred), axis=self.axis)
+
+
+@handle(CategoricalCrossentropy)
+def categorical_crossentropy(y_true, y_pred, from_logits=False, label_smoothing=0.0, axis=-1, *, epsilon=1e-7):
+    """Example:
+    >>> f"{categorical_crossentropy([[0.0, 1.0]], [[0.5, 0.5]])[0]:.6f}"
+    '0.693147'
+    """
+    loss = CategoricalCrossentropy(from_logits, label_smoothing, axis, epsilon=epsilon)
+    return per_sample(loss, y_true, y_pred)
+
+
+class SparseCategoricalCrossentropy(NativeLoss):
+    """Cross-entropy with integer labels.
+
+    Formula: that of `CategoricalCrossentropy` for the one-hot form of the labels, which is never made.
+
+    Args:
+        from_logits: Whether y_pred holds logits. Default False.
+        ignore_class: A label whose samples do not count, or None (default). Any
+            integer of 64 bits, a class or not.
+        reduction: See `Loss`.
+        axis: The axis of the classes. Default -1.
+        name, dtype: See `Loss`.
+        epsilon: The clip of probabilities, between 0 and 0.5. Default 1e-7.
+
+    Shapes:
+        y_true: ``(...,)`` or ``(..., 1)``; any integer dtype, or floats that are integers.
+        y_pred: ``(..., classes)``.
+        result: ``()``, or ``(...,)`` for ``reduction=None``.
+
+    Raises:
+        ValueError: Shapes do not fit, a label is fractional or no class, or an argument is out of range.
+
+    Accuracy: relative error below 1e-6 in float32 and 1e-14 in float64.
+
+    Example:
+        >>> f"{SparseCategoricalCrossentropy(from_logits=True)([0], [[50.0, 0.0]]):.6g}"
+        '1.92875e-22'
+    """
+
+    target = "label"
+
+    @property
+    def prediction(self):
+        """What y_pred holds."""
+        return "logits" if self.from_logits else "distribution"
+
+    def __init__(
+        self,
+        from_logits=False,
+        ignore_class=None,
+        reduction=MEAN,
+        axis=-1,
+        name="sparse_categorical_crossentropy",
+        dtype=None,
+        *,
+        epsilon=1e-7,
+    ):
+        set_common(self, name, reduction, dtype)
+        self.from_logits = boolean("from_logits", from_logits)
+        self.ignore_class = label("ignore_class", ignore_class)
+        self.axis = integer("axis", axis)
+        self.epsilon = epsilon_number(epsilon)
+
+    def _kernel(self):
+        options = dict(axis=self.axis, dtype=self.dtype, ignore_class=label("ignore_class", self.ignore_class))
+        if boolean("from_logits", self.from_logits):
+            return Kernel("sparse_categorical_crossentropy_from_logits", **options)
+        return Kernel("sparse_categorical_crossentropy", (epsilon_number(self.epsilon),), **options)
+
+    def numpy_formula(self, y_true, y_pred):
+        """See `NativeLoss.numpy_formula`."""
+        labels = np.expand_dims(y_true, self.axis)
+        return -np.take_along_axis(numpy_log_probabilities(self, y_pred), labels, self.axis).squeeze(self.axis)
+
+
+@handle(SparseCategoricalCrossentropy)
+def sparse_categorical_crossentropy(y_true, y_pred, from_logits=False, ignore_class=None, axis=-1, *, epsilon=1e-7):
+    """Example:
+    >>> f"{sparse_categorical_crossentropy([1], [[0.5, 0.5]])[0]:.6f}"
+    '0.693147'
+    """
+    loss = SparseCategoricalCrossentropy(from_logits, ignore_class, axis=axis, epsilon=epsilon)
+    return per_sample(loss, y_true, y_pred)
+
+
+__all__ = exported(globals())

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Losses of the margin y_true * y_pred."""
+
+import numpy as np
+
+from fastloss._kernels import Kernel
+from fastloss.base import MEAN, NativeLoss, exported, handle, per_sample, set_common
+
+
+class Hinge(NativeLoss):
+    """Hinge loss.
+
+    Formula, for each element::
+
+        value    = max(1 - y_true * y_pred, 0)
+        gradient = -y_true where 1 - y_true * y_pred > 0, else 0
+        hessian  = 0
+
+    The value is averaged over the last axis, then reduced as `Loss` describes. y_true is -1 or 1; if every
+    label of the call is 0 or 1, 0 stands for -1, as in Keras.
+
+    Args:
+        reduction, name, dtype: See `Loss`.
+
+    Shapes:
+        y_true, y_pred: ``(..., n)``, equal.
+        result: ``()``, or ``(...,)`` for ``reduction=None``.
+
+    Raises:
+        ValueError: Shapes differ.
+
+    Accuracy: relative error below 1e-6 in float32 and 1e-14 in float64.
+
+    Example:
+        >>> float(Hinge()([1.0, -1.0], [0.5, 0.5]))
+        1.0
+    """
+
+    target = "sign"
+
+    def __init__(self, reduction=MEAN, name="hinge", dtype=None):
+        set_common(self, name, reduction, dtype)
+
+    def _kernel(self):
+        return Kernel("hinge", dtype=self.dtype, sign_labels=True)
+
+    def numpy_formula(self, y_true, y_pred):
+        """See `NativeLoss.numpy_formula`."""
+        if np.all((y_true == 0) | (y_true == 1)):
+            y_true = 2 * y_true - 1
+        return np.mean(np.maximum(1 - y_true * y_pred, 0), axis=-1)
+
+
+@handle(Hinge)
+def hinge(y_true, y_pred):
+    """Example:
+    >>> hinge([[1.0], [-1.0]], [[0.5], [0.5]]).tolist()
+    [0.5, 1.5]
+    """
+    return per_sample(Hinge(), y_true, y_pred)
+
+
+__all__ = exported(globals())

@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Losses of the probabilities of classes."""
+
+import numpy as np
+
+import reference
+from table import INF, NAN, Bad, LossCase, Sample, Special, as_is, confident, extremes, magnitudes, one_hot, softmax
+
+# What each number of classes stands for: 1: degenerate; 2, 3, 7, 10: vectors run across rows, with and without a power of
+# two; 17, 33: one more than a vector register or an unrolled step; 100: a row of ordinary size; 1000: just within a block;
+# 2500: several blocks, the last one ragged.
+CLASSES = {1: 8, 2: 26, 3: 26, 7: 26, 10: 26, 17: 26, 33: 26, 100: 6, 1000: 3, 2500: 3}
+
+
+def logit_rows(rng, dtype, classes, rows):
+    """[(strict, label, logits)]"""
+    out = []
+
+    def row(z, label=None, strict=False):
+        out.append((strict, int(rng.integers(classes) if label is None else label), np.asarray(z).astype(dtype)))
+
+    def integers():
+        return rng.integers(-3, 1, classes).astype(float)
+
+    row(rng.normal(0, 3, classes))
+    z = rng.normal(0, 30, classes)
+    row(z, np.argmax(z))
+    for lead in confident(dtype):
+        z, label = integers(), rng.integers(classes)
+        z[label] = lead
+        row(z, label, strict=True)
+    z = magnitudes(rng, classes)  # 1e-30 next to 1e30
+    row(z, np.argmax(z))
+    row(z)
+    row(np.full(classes, 0.75), strict=True)
+    row(integers(), strict=True)  # many equal ones, also the largest
+    z = rng.normal(0, 1, classes)
+    z[rng.integers(classes, size=2)] = 4.0  # the largest twice
+    row(z)
+    row(rng.choice([-1e30, 1e30], classes))
+    row(magnitudes(rng, classes, 1e-30, 1e-20))
+    row(1e4 + integers(), strict=True)
+    row(-1e4 + integers(), strict=True)
+    z = rng.normal(0, 3, classes)
+    z[rng.random(classes) < 0.3] = -INF  # excluded classes, never the true one
+    label = rng.integers(classes)
+    z[label] = 0.5
+    row(z, label)
+    row(np.zeros(classes), strict=True)
+    row(rng.choice(extremes(dtype), classes))
+    row(rng.uniform(-90, 90, classes))
+    while len(out) < rows:
+        row(rng.normal(0, 3, classes))
+    if rows < len(out):  # large rows are dear: the regimes take turns
+        out = [out[i] for i in rng.choice(len(out), rows, replace=False)]
+    return out
+
+
+def probability_rows(rng, dtype, classes, rows):
+    """[(strict, label, probabilities)]: normalised and not, sure and unsure, tiny and huge, with zeros."""
+    out = []
+
+    def row(p, label=None):
+        out.append((False, int(rng.integers(classes) if label is None else label), np.asarray(p).astype(dtype)))
+
+    def sure(rest):
+        """The label has all but `rest`."""
+        label = rng.integers(classes)
+        p = rng.random(classes) * rest / classes
+        p[label] = 1 - rest
+        return p, label
+
+    row(softmax(rng.normal(0, 1, classes)))
+    row(softmax(rng.normal(0, 5, classes)))
+    for rest in (1e-1, 1e-3, 1e-5, 1e-9, 1e-30):
+        row(*sure(rest))
+    row(sure(1e-4)[0])
+    row(one := np.eye(classes)[rng.integers(classes)], np.argmax(one))
+    row(one)
+    row(rng.random(classes) * 1e30)
+    row(rng.random(classes) * 1e-30)
+    row(magnitudes(rng, classes, signed=False))
+    row(magnitudes(rng, classes, 1e-9, 1.0, signed=False))
+    p = rng.random(classes)
+    p[rng.random(classes) < 0.3] = 0
+    p[rng.integers(classes)] = 0.25
+    row(p)
+    row(np.full(classes, 0.5))
+    while len(out) < rows:
+        row(rng.dirichlet(np.full(classes, 0.5)))
+    if rows < len(out):
+        out = [out[i] for i in rng.choice(len(out), rows, replace=False)]
+    return out
+
+
+def categorical_samples(make_rows, sparse):
+    def samples(rng, dtype):
+        out = []
+        for classes, rows in CLASSES.items():
+            made = make_rows(rng, dtype, classes, rows)
+            for strict in (False, True):
+                chosen = [(label, x) for s, label, x in made if s == strict]
+                if not chosen:
+                    continue
+                labels = np.array([label for label, _ in chosen])
+                x = np.stack([x for _, x in chosen])
+                if sparse:
+                    out.append(Sample(labels, x, strict))
+                    continue
+                y = np.eye(classes)[labels]
+                if not strict:
+                    # Every third row soft, no weight on an excluded class; one row without any label.
+                    soft = np.where(np.isfinite(x), rng.random(x.shape), 0)
+                    y[::3] = (soft / soft.sum(axis=-1, keepdims=True))[::3]
+                    y[-1] = 0 if len(y) > 4 else y[-1]
+                out.append(Sample(y.astype(dtype), x, strict))
+        return out
+
+    return samples
+
+
+def without_excluded(make_rows):
+    """For smoothed labels, which put weight on every class: an excluded one then costs inf, see the specials."""
+
+    def rows(rng, dtype, classes, count):
+        return [(s, label, np.nan_to_num(x, neginf=-3.0)) for s, label, x in make_rows(rng, dtype, classes, count)]
+
+    return rows
+
+
+def draw_classes(prediction, sparse):
+    def draw(rng, shape):
+        labels = rng.integers(0, shape[-1], shape[:-1])
+        return labels if sparse else one_hot(labels, shape[-1]), prediction(rng.normal(0, 2, shape))
+
+    return draw
+
+
+def class_specials(rows, sparse):
+    """`rows`: (label, y_pred, value, gradient, hessian); dense cases get the label one-hot."""
+    return tuple(Special(label if sparse else np.eye(len(p))[label], p, *outputs) for label, p, *outputs in rows)
+
+
+LOGIT_SPECIALS = (
+    (0, (NAN, 0.0, 0.0), NAN, (NAN,) * 3, (NAN,) * 3),
+    (1, (0.0, 1.0, NAN), NAN, (NAN,) * 3, (NAN,) * 3),
+    (1, (-INF, 0.0, 0.0), 0.6931471805599453, (0.0, -0.5, 0.5), (0.0, 0.25, 0.25)),
+    (1, (-INF, 0.0, -INF), 0.0, (0.0, 0.0, 0.0), (0.0, 0.0, 0.0)),
+    (1, (0.0, -INF, 0.0), INF, (0.5, -1.0, 0.5), (0.25, 0.0, 0.25)),
+    (1, (-INF, -INF, -INF), NAN, (NAN,) * 3, (NAN,) * 3),
+    (0, (INF, 0.0, 0.0), NAN, None, None),
+    (1, (INF, 0.0, 0.0), NAN, None, None),
+    (0, (INF, INF, -INF), NAN, None, None),
+    (0, (-INF,), NAN, (NAN,), (NAN,)),
+    (1, (3e38, -3e38, 0.0), None, (1.0, -1.0, 0.0), (0.0, 0.0, 0.0)),
+    (2, (0.0, NAN) + (0.0,) * 2500, NAN, None, None),
+    (2, (0.0, 0.0, -INF) + (0.0,) * 2500, INF, None, None),
+)
+
+PROBABILITY_SPECIALS = (
+    (0, (NAN, 0.5, 0.5), NAN, (NAN,) * 3, None),
+    (1, (0.0, 1.0, NAN), NAN, (NAN,) * 3, None),
+    (1, (0.0, 0.0, 0.0), NAN, None, None),  # nothing to normalise: 0/0
+    (0, (INF, 0.5, 0.5), NAN, None, None),
+    (2, (0.5, NAN) + (0.5,) * 2500, NAN, None, None),
+)
+
+
+def categorical_case(sparse, from_logits):
+    """The four cases share rows, specials and bad arguments."""
+    name = ("sparse_" if sparse else "") + "categorical_crossentropy"
+    make_rows = logit_rows if from_logits else probability_rows
+    special_rows = LOGIT_SPECIALS if from_logits else PROBABILITY_SPECIALS
+    kernel = name + ("_from_logits" if from_logits else "")
+    bad = (Bad("axis", 1.5), Bad("axis", "x"))
+    if not from_logits:
+        bad += (Bad("epsilon", 0.0), Bad("epsilon", -1e-7), Bad("epsilon", NAN), Bad("epsilon", "x"))
+    if sparse:
+        bad += (Bad("ignore_class", "x"),)
+    else:
+        bad += (Bad("label_smoothing", NAN), Bad("label_smoothing", -0.1), Bad("label_smoothing", "x"))
+    parameters = ({}, {"ignore_class": 0}) if sparse else ({}, {"label_smoothing": 0.25})
+    if not sparse and from_logits:
+        make_rows = without_excluded(make_rows)  # the sparse case has the excluded classes, on the same rows
+    return LossCase(
+        name=kernel,
+        loss="SparseCategoricalCrossentropy" if sparse else "CategoricalCrossentropy",
+        handle=name,
+        reference=getattr(reference, kernel),
+        samples=categorical_samples(make_rows, sparse),
+        draw=draw_classes(as_is if from_logits else softmax, sparse),
+        fixed={"from_logits": from_logits},
+        parameters=parameters,
+        row="class",
+        sparse=sparse,
+        soft_labels=not sparse,
+        blur=0.75,  # p / sum(p) is a quotient of two rounded numbers
+        specials=class_specials(special_rows, sparse),
+        bad=bad,
+    )
+
+
+CASES = tuple(categorical_case(sparse, from_logits) for sparse in (False, True) for from_logits in (False, True))

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Losses of the margin."""
+
+import numpy as np
+
+import reference
+from table import INF, NAN, LossCase, Special, around, cross, elements, extremes, magnitudes
+
+
+def hinge_samples(rng, dtype):
+    p = np.concatenate([magnitudes(rng, 60), extremes(dtype), around([1.0, -1.0], dtype), rng.normal(0, 1, 20)])
+    real = rng.normal(0, 2, 40)
+    return [
+        elements(dtype, cross([0.0, 1.0], p)),
+        elements(dtype, cross([-1.0, 1.0], p)),
+        # One label that is neither 0 nor 1 and all are taken as they are.
+        elements(
+            dtype,
+            (0.0, p[:10]),
+            (1.0, p[:10]),
+            (real, 1 / real),
+            (real, magnitudes(rng, 40)),
+            (-0.25, around(-4.0, dtype)),
+        ),
+    ]
+
+
+def hinge_labels(y_true):
+    return 2 * y_true - 1 if np.isin(y_true, (0, 1)).all() else y_true
+
+
+def draw_signs(rng, shape):
+    return rng.choice([-1.0, 1.0], shape), rng.normal(0, 2, shape)
+
+
+CASES = (
+    LossCase(
+        name="hinge",
+        loss="Hinge",
+        handle="hinge",
+        reference=reference.hinge,
+        samples=hinge_samples,
+        draw=draw_signs,
+        convert=hinge_labels,
+        specials=(
+            Special(1.0, NAN, NAN, NAN),
+            Special(NAN, 0.5, NAN),
+            Special(1.0, INF, 0.0, 0.0, 0.0),
+            Special(1.0, -INF, INF, -1.0, 0.0),
+            Special(-1.0, INF, INF, 1.0, 0.0),
+            Special(-1.0, -INF, 0.0, 0.0, 0.0),
+        ),
+    ),
+)
