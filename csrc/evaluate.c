@@ -29,7 +29,8 @@ ptrdiff_t fl_block_rows(ptrdiff_t columns) {
 }
 
 double fl_row_divisor(int loss, ptrdiff_t columns) {
-    return fl_losses[loss].kind == POINTWISE_MEAN && columns ? (double)columns : 1;
+    fl_kind const kind = fl_losses[loss].kind;
+    return (kind == POINTWISE_MEAN || kind == WEIGHTED_MEAN) && columns ? (double)columns : 1;
 }
 
 typedef struct {
@@ -40,6 +41,7 @@ typedef struct {
     fl_sum *sums;
     fl_totals *totals;
     fl_status *status;
+    fl_row_check *check;
     int *binary;
 } task_context;
 
@@ -58,25 +60,16 @@ static void check_task(void *argument, ptrdiff_t index) {
     task_context *const context = argument;
     ptrdiff_t first, last;
     range_of(context, index, &first, &last);
-    context->status[index] = context->table->check_rows(context->call, first, last, &context->totals[index]);
+    context->status[index] = context->check(context->call, first, last, &context->totals[index]);
 }
 
-fl_status fl_prepare(fl_call const *call, fl_totals *totals) {
-    fl_kind const kind = fl_losses[call->loss].kind;
-    int const has_labels = kind == SPARSE_SOFTMAX || kind == SPARSE_NORMALIZE;
-    if (!has_labels && !call->sample_weight.data && !call->mask.data) {
-        fl_sum weight = {totals->weight, totals->weight_low};
-        fl_add(&weight, (double)call->rows);
-        totals->weight = weight.high;
-        totals->weight_low = weight.low;
-        totals->count += call->rows;
-        return FL_OK;
-    }
+/* Checks all rows; the first bad one counts. */
+static fl_status check(fl_call const *call, fl_row_check *of_rows, fl_totals *totals) {
     fl_totals few[FL_INLINE_TASKS];
     fl_status few_status[FL_INLINE_TASKS];
     ptrdiff_t const rows = fl_block_rows(call->columns), tasks = (call->rows + rows - 1) / rows;
     int const inline_tasks = tasks <= FL_INLINE_TASKS;
-    task_context context = {.call = call, .table = fl_active_table(call->dtype), .rows = rows};
+    task_context context = {.call = call, .check = of_rows, .rows = rows};
     context.totals = inline_tasks ? few : malloc((size_t)tasks * sizeof *context.totals);
     context.status = inline_tasks ? few_status : malloc((size_t)tasks * sizeof *context.status);
     fl_status status = context.totals && context.status ? FL_OK : FL_NO_MEMORY;
@@ -88,6 +81,7 @@ fl_status fl_prepare(fl_call const *call, fl_totals *totals) {
         for (ptrdiff_t i = 0; i < tasks && status == FL_OK; i++) {
             status = context.status[i];
             totals->bad_row = context.totals[i].bad_row;
+            totals->bad_column = context.totals[i].bad_column;
             fl_add(&weight, context.totals[i].weight);
             weight.low += context.totals[i].weight_low;
             totals->count += context.totals[i].count;
@@ -100,6 +94,23 @@ fl_status fl_prepare(fl_call const *call, fl_totals *totals) {
         free(context.status);
     }
     return status;
+}
+
+fl_status fl_prepare(fl_call const *call, fl_totals *totals) {
+    fl_kind const kind = fl_losses[call->loss].kind;
+    int const has_labels = call->labels || kind == SPARSE_SOFTMAX || kind == SPARSE_NORMALIZE;
+    if (has_labels || call->has_ignore_class || call->sample_weight.data || call->mask.data)
+        return check(call, fl_active_table(call->dtype)->check_rows, totals);
+    fl_sum weight = {totals->weight, totals->weight_low};
+    fl_add(&weight, (double)call->rows);
+    totals->weight = weight.high;
+    totals->weight_low = weight.low;
+    totals->count += call->rows;
+    return FL_OK;
+}
+
+fl_status fl_check_bounds(fl_call const *call, fl_totals *totals) {
+    return check(call, fl_active_table(call->dtype)->check_bounds, totals);
 }
 
 static void run_task(void *argument, ptrdiff_t index) {
@@ -115,6 +126,13 @@ fl_status fl_run(fl_call const *call, double factor, fl_totals *totals) {
     fl_sum few[FL_INLINE_TASKS];
     ptrdiff_t const rows = fl_block_rows(call->columns), tasks = (call->rows + rows - 1) / rows;
     int const inline_tasks = tasks <= FL_INLINE_TASKS;
+    int out_of_bounds = 0;
+    fl_call watched;
+    if (fl_is_bounded(call->true_bounds) || fl_is_bounded(call->pred_bounds)) {
+        watched = *call;
+        watched.out_of_bounds = &out_of_bounds;
+        call = &watched;
+    }
     task_context context = {
         .call = call, .table = fl_active_table(call->dtype), .rows = rows, .factor = factor};
     context.sums = inline_tasks ? few : malloc((size_t)tasks * sizeof *context.sums);
@@ -130,7 +148,8 @@ fl_status fl_run(fl_call const *call, double factor, fl_totals *totals) {
     totals->loss_low = loss.low;
     if (!inline_tasks)
         free(context.sums);
-    return FL_OK;
+    /* Hidden rows may be out of bounds. */
+    return out_of_bounds ? fl_check_bounds(call, totals) : FL_OK;
 }
 
 double fl_denominator(fl_totals const *totals, fl_reduction reduction) {

@@ -40,18 +40,31 @@ typedef enum {
 
 /* A strided array of rows and columns; data == NULL means that the argument is absent.
  * Strides are in bytes, may be zero or negative, and need not be aligned. The rows are numbered
- * over the outer dimensions of the call, last one fastest. */
+ * over the outer dimensions of the call, last one fastest, and the columns over the inner ones. */
 typedef struct {
     char *data;
     fl_storage storage;
-    int swapped; /* not the byte order of this machine */
-    ptrdiff_t column_stride;
+    int swapped;             /* not the byte order of this machine */
+    ptrdiff_t column_stride; /* of the last inner dimension */
     ptrdiff_t row_strides[FL_MAX_DIMENSIONS];
+    ptrdiff_t inner_strides[FL_MAX_DIMENSIONS]; /* set if there are several inner dimensions */
 } fl_array;
+
+/* What the elements of an argument may be; NaN passes. {0, 0}: anything. */
+typedef struct {
+    double low, high;
+} fl_bounds;
 
 typedef enum { FL_SUM_OVER_BATCH_SIZE, FL_SUM, FL_MEAN_WITH_SAMPLE_WEIGHT, FL_NONE } fl_reduction;
 
-typedef enum { FL_OK, FL_NO_MEMORY, FL_BAD_LABEL, FL_BAD_WEIGHT } fl_status;
+typedef enum {
+    FL_OK,
+    FL_NO_MEMORY,
+    FL_BAD_LABEL,
+    FL_BAD_WEIGHT,
+    FL_BAD_TRUE, /* y_true or y_pred out of bounds */
+    FL_BAD_PRED
+} fl_status;
 
 /* One evaluation of a loss. */
 typedef struct {
@@ -60,6 +73,8 @@ typedef struct {
     int threads;
     int dimensions; /* outer dimensions; their product is rows */
     ptrdiff_t shape[FL_MAX_DIMENSIONS];
+    int inner_dimensions; /* their product is columns; 0 means 1 */
+    ptrdiff_t inner_shape[FL_MAX_DIMENSIONS];
     ptrdiff_t rows, columns;
     fl_array y_true, y_pred; /* y_true of a sparse loss has one column */
     fl_array sample_weight;  /* one column */
@@ -69,8 +84,13 @@ typedef struct {
     fl_array hessian;        /* output: the diagonal */
     double parameters[FL_MAX_PARAMETERS];
     double label_scale, label_shift; /* y_true is replaced by label_scale * y_true + label_shift */
+    int labels;                      /* y_true of a dense loss holds a label for each row */
     int has_ignore_class;
     int64_t ignore_class;
+    double const *class_weight;    /* of each column, or NULL */
+    ptrdiff_t class_weight_stride; /* 1, or 0: one for all */
+    fl_bounds true_bounds, pred_bounds;
+    int *out_of_bounds; /* set by fl_run */
 } fl_call;
 
 /* Sums over the rows seen so far, each as an unevaluated sum of two doubles. */
@@ -78,11 +98,20 @@ typedef struct {
     double loss, loss_low;
     double weight, weight_low;
     int64_t count;
-    ptrdiff_t bad_row; /* first offending row of the last call, when its status says so */
+    ptrdiff_t bad_row; /* first offending row of the last call, when its status says so; its column */
+    ptrdiff_t bad_column;
 } fl_totals;
 
 /* Which loop runs the element function; losses.def says what each does. */
-typedef enum { POINTWISE_MEAN, POINTWISE_SUM, SOFTMAX, SPARSE_SOFTMAX, NORMALIZE, SPARSE_NORMALIZE } fl_kind;
+typedef enum {
+    POINTWISE_MEAN,
+    POINTWISE_SUM,
+    WEIGHTED_MEAN,
+    SOFTMAX,
+    SPARSE_SOFTMAX,
+    NORMALIZE,
+    SPARSE_NORMALIZE
+} fl_kind;
 
 typedef struct {
     char const *name;
@@ -99,8 +128,12 @@ extern FL_API int const fl_loss_count;
  * written. */
 FL_API fl_status fl_prepare(fl_call const *call, fl_totals *totals);
 
+/* Looks for elements out of bounds in rows that count. */
+FL_API fl_status fl_check_bounds(fl_call const *call, fl_totals *totals);
+
 /* Adds the losses of the rows to totals and writes the outputs. Each element of the gradient and
- * Hessian is multiplied by the row's weight and by factor. */
+ * Hessian is multiplied by the row's weight and by factor. If an element is out of bounds, the outputs and
+ * totals are of no use. */
 FL_API fl_status fl_run(fl_call const *call, double factor, fl_totals *totals);
 
 /* What the reduction divides the sum of the losses by. */

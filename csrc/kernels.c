@@ -17,13 +17,15 @@
         run(call, first, last, factor, loss, &loops);                                                        \
     }
 
-#define FL_POINTWISE(name, element, divide)                                                                  \
-    FL_POINTWISE_LOOPS(name, element)                                                                        \
+#define FL_POINTWISE(name, element, CALLED, ...)                                                             \
+    FL_POINTWISE_LOOPS(name, element, CALLED)                                                                \
     FL_KERNEL(name, pointwise_loops, run_pointwise, name##_value, name##_value_gradient,                     \
-              name##_gradient_hessian, divide)
+              name##_gradient_hessian, __VA_ARGS__)
 
-#define FL_DEFINE_POINTWISE_MEAN(name, element) FL_POINTWISE(name, element, 1)
-#define FL_DEFINE_POINTWISE_SUM(name, element) FL_POINTWISE(name, element, 0)
+#define FL_DEFINE_POINTWISE_MEAN(name, element) FL_POINTWISE(name, element, FL_PLAIN, .divide = 1)
+#define FL_DEFINE_POINTWISE_SUM(name, element) FL_POINTWISE(name, element, FL_PLAIN, .divide = 0)
+#define FL_DEFINE_WEIGHTED_MEAN(name, element)                                                               \
+    FL_POINTWISE(name, element, FL_WEIGHTED, .divide = 1, .weighted = 1)
 #define FL_DEFINE_SOFTMAX(name, element)                                                                     \
     FL_DENSE_LOOPS(name, element, softmax)                                                                   \
     FL_KERNEL(name, dense_loops, run_dense, softmax_entries, name##_dense_terms, name##_dense_derivatives, 0)
@@ -50,4 +52,4 @@ static fl_kernel *const kernels[] = {
 
 #define FL_TABLE FL_JOIN(FL_REAL(fl_table), FL_JOIN(_, FL_ISA))
 extern fl_table const FL_TABLE;
-fl_table const FL_TABLE = {kernels, check_rows, check_binary};
+fl_table const FL_TABLE = {kernels, check_rows, check_bounds, check_binary};

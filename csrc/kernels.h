@@ -5,6 +5,8 @@
 #ifndef FL_KERNELS_H
 #define FL_KERNELS_H
 
+#include <math.h>
+
 #include "fastloss.h"
 
 /* An unevaluated sum of two doubles. */
@@ -22,10 +24,14 @@ static inline void fl_add(fl_sum *sum, double term) {
 /* An infinite sum has a NaN for its error. */
 static inline double fl_value(fl_sum sum) { return sum.low == sum.low ? sum.high + sum.low : sum.high; }
 
+static inline int fl_is_bounded(fl_bounds bounds) {
+    return bounds.low < bounds.high && (bounds.low > -INFINITY || bounds.high < INFINITY);
+}
+
 /* Rows first .. last-1: adds their weighted losses to loss and writes the outputs. */
 typedef void fl_kernel(fl_call const *call, ptrdiff_t first, ptrdiff_t last, double factor, fl_sum *loss);
 
-/* Rows first .. last-1: their count and weight; the status tells about totals->bad_row. */
+/* Rows first .. last-1: their count and weight, or their bounds; the status tells about totals->bad_row. */
 typedef fl_status fl_row_check(fl_call const *call, ptrdiff_t first, ptrdiff_t last, fl_totals *totals);
 
 /* Rows first .. last-1: whether every element of y_true is 0 or 1. */
@@ -33,7 +39,7 @@ typedef int fl_binary_check(fl_call const *call, ptrdiff_t first, ptrdiff_t last
 
 typedef struct {
     fl_kernel *const *losses;
-    fl_row_check *check_rows;
+    fl_row_check *check_rows, *check_bounds;
     fl_binary_check *check_binary;
 } fl_table;
 

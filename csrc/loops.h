@@ -20,46 +20,52 @@ typedef struct {
 
 /* ---- pointwise ---- */
 
-typedef void pointwise_value_loop(real const *y_true, real const *y_pred, ptrdiff_t n, real const *parameter,
-                                  real *value);
-typedef void pointwise_loop(real const *y_true, real const *y_pred, ptrdiff_t n, real const *parameter,
-                            real const *scale, real *value, real *gradient, real *hessian);
+typedef void pointwise_value_loop(real const *y_true, real const *y_pred, real const *class_weight,
+                                  ptrdiff_t n, real const *parameter, real *value);
+typedef void pointwise_loop(real const *y_true, real const *y_pred, real const *class_weight, ptrdiff_t n,
+                            real const *parameter, real const *scale, real *value, real *gradient,
+                            real *hessian);
 
 typedef struct {
     pointwise_value_loop *value;
     pointwise_loop *value_gradient, *gradient_hessian;
-    int divide; /* by the number of columns */
+    int divide;   /* by the number of columns */
+    int weighted; /* the element takes the weight of its column */
 } pointwise_loops;
 
 /* A scale of 0 hides a NaN. Outputs may be y_pred itself: each element is read before it is written. */
 #define FL_HIDDEN(scale, x) ((scale) == R(0) ? R(0) : (x) * (scale))
 #define FL_SCALED(x) FL_HIDDEN(scale[i], x)
 
-#define FL_POINTWISE_LOOPS(name, element)                                                                    \
-    static void name##_value(real const *y_true, real const *y_pred, ptrdiff_t n, real const *parameter,     \
-                             real *value) {                                                                  \
+/* How an element is called. */
+#define FL_PLAIN(element) element(y_true[i], y_pred[i], p)
+#define FL_WEIGHTED(element) element(y_true[i], y_pred[i], class_weight[i], p)
+
+#define FL_POINTWISE_LOOPS(name, element, CALLED)                                                            \
+    static void name##_value(real const *y_true, real const *y_pred, real const *class_weight, ptrdiff_t n,  \
+                             real const *parameter, real *value) {                                           \
         real const p[FL_MAX_PARAMETERS] = FL_PARAMETERS(parameter);                                          \
-        _Pragma("omp simd") for (ptrdiff_t i = 0; i < n; i++) value[i] =                                     \
-            element(y_true[i], y_pred[i], p).value;                                                          \
+        (void)class_weight;                                                                                  \
+        _Pragma("omp simd") for (ptrdiff_t i = 0; i < n; i++) value[i] = CALLED(element).value;              \
     }                                                                                                        \
-    static void name##_value_gradient(real const *y_true, real const *y_pred, ptrdiff_t n,                   \
-                                      real const *parameter, real const *scale, real *value, real *gradient, \
-                                      real *hessian) {                                                       \
+    static void name##_value_gradient(real const *y_true, real const *y_pred, real const *class_weight,      \
+                                      ptrdiff_t n, real const *parameter, real const *scale, real *value,    \
+                                      real *gradient, real *hessian) {                                       \
         real const p[FL_MAX_PARAMETERS] = FL_PARAMETERS(parameter);                                          \
-        (void)hessian;                                                                                       \
+        (void)class_weight, (void)hessian;                                                                   \
         _Pragma("omp simd") for (ptrdiff_t i = 0; i < n; i++) {                                              \
-            fl_element const t = element(y_true[i], y_pred[i], p);                                           \
+            fl_element const t = CALLED(element);                                                            \
             value[i] = t.value;                                                                              \
             gradient[i] = FL_SCALED(t.gradient);                                                             \
         }                                                                                                    \
     }                                                                                                        \
-    static void name##_gradient_hessian(real const *y_true, real const *y_pred, ptrdiff_t n,                 \
-                                        real const *parameter, real const *scale, real *value,               \
+    static void name##_gradient_hessian(real const *y_true, real const *y_pred, real const *class_weight,    \
+                                        ptrdiff_t n, real const *parameter, real const *scale, real *value,  \
                                         real *gradient, real *hessian) {                                     \
         real const p[FL_MAX_PARAMETERS] = FL_PARAMETERS(parameter);                                          \
-        (void)value;                                                                                         \
+        (void)class_weight, (void)value;                                                                     \
         _Pragma("omp simd") for (ptrdiff_t i = 0; i < n; i++) {                                              \
-            fl_element const t = element(y_true[i], y_pred[i], p);                                           \
+            fl_element const t = CALLED(element);                                                            \
             gradient[i] = FL_SCALED(t.gradient);                                                             \
             hessian[i] = FL_SCALED(t.hessian);                                                               \
         }                                                                                                    \
@@ -76,7 +82,7 @@ static void real_parameters(fl_call const *call, int skipped, real *parameter) {
 static void run_pointwise(fl_call const *call, ptrdiff_t first, ptrdiff_t last, double factor, fl_sum *loss,
                           pointwise_loops const *loops) {
     real true_scratch[FL_BLOCK], pred_scratch[FL_BLOCK], value[FL_BLOCK], scale[FL_BLOCK];
-    real gradient_scratch[FL_BLOCK], hessian_scratch[FL_BLOCK];
+    real gradient_scratch[FL_BLOCK], hessian_scratch[FL_BLOCK], column_weight[FL_BLOCK];
     real parameter[FL_MAX_PARAMETERS];
     double weight[FL_BLOCK], row_loss[FL_BLOCK];
     ptrdiff_t const columns = call->columns;
@@ -98,7 +104,11 @@ static void run_pointwise(fl_call const *call, ptrdiff_t first, ptrdiff_t last, 
             ptrdiff_t const n = rows * width;
             fl_block const block = {row, rows, column, width};
             real const *const y_true = view_labels(call, block, true_scratch);
-            real const *const y_pred = view(call, &call->y_pred, block, pred_scratch);
+            real const *const y_pred = view_pred(call, block, pred_scratch);
+            if (loops->weighted && (columns > FL_BLOCK || row == first))
+                for (ptrdiff_t r = 0, i = 0; r < rows; r++)
+                    for (ptrdiff_t c = 0; c < width; c++, i++)
+                        column_weight[i] = (real)class_weight(call, column + c);
             if (want_gradient) {
                 real *const gradient = target(call, &call->gradient, block, gradient_scratch);
                 real *const hessian = target(call, &call->hessian, block, hessian_scratch);
@@ -107,16 +117,18 @@ static void run_pointwise(fl_call const *call, ptrdiff_t first, ptrdiff_t last, 
                         for (ptrdiff_t c = 0; c < width; c++, i++)
                             scale[i] = (real)(weight[r] * factor);
                 if (hessian) {
-                    loops->gradient_hessian(y_true, y_pred, n, parameter, scale, NULL, gradient, hessian);
+                    loops->gradient_hessian(y_true, y_pred, column_weight, n, parameter, scale, NULL,
+                                            gradient, hessian);
                     put(call, &call->hessian, block, hessian);
                 } else {
-                    loops->value_gradient(y_true, y_pred, n, parameter, scale, value, gradient, NULL);
+                    loops->value_gradient(y_true, y_pred, column_weight, n, parameter, scale, value, gradient,
+                                          NULL);
                 }
                 put(call, &call->gradient, block, gradient);
                 if (hessian)
                     continue;
             } else {
-                loops->value(y_true, y_pred, n, parameter, value);
+                loops->value(y_true, y_pred, column_weight, n, parameter, value);
             }
             if (!want_rows)
                 fl_add(loss, sum_block(value, n) / divisor);
@@ -282,6 +294,7 @@ static void run_dense(fl_call const *call, ptrdiff_t first, ptrdiff_t last, doub
     real value[FL_BLOCK], slope[FL_BLOCK], curvature[FL_BLOCK];
     real parameter[FL_MAX_PARAMETERS];
     double weight[FL_SHORT], row_loss[FL_SHORT];
+    int64_t label[FL_SHORT];
     class_rows entries;
     ptrdiff_t const columns = call->columns;
     ptrdiff_t const together = columns > 0 && columns <= FL_SHORT / 4 ? FL_SHORT / columns : 1;
@@ -290,7 +303,7 @@ static void run_dense(fl_call const *call, ptrdiff_t first, ptrdiff_t last, doub
     real_parameters(call, loops->parameters, parameter);
     for (ptrdiff_t row = first; row < last; row += together) {
         ptrdiff_t const rows = last - row < together ? last - row : together;
-        row_weights(call, row, rows, weight);
+        row_class_weights(call, row, rows, label, weight);
         int const hidden = !entries.each && weight[0] == 0;
         if (!hidden) {
             fl_block const whole = {row, rows, 0, columns};

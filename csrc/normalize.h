@@ -31,7 +31,7 @@ static fl_sum normalize_statistics(fl_call const *call, ptrdiff_t row, real *scr
     fl_sum total = {0, 0};
     for (ptrdiff_t column = 0; column < call->columns; column += FL_BLOCK) {
         ptrdiff_t const n = call->columns - column < FL_BLOCK ? call->columns - column : FL_BLOCK;
-        real const *const p = view(call, &call->y_pred, (fl_block){row, 1, column, n}, scratch);
+        real const *const p = view_pred(call, (fl_block){row, 1, column, n}, scratch);
         fl_sum const part = exact_sum_block(p, n);
         fl_add(&total, part.high);
         total.low += part.low;
@@ -52,8 +52,7 @@ static void run_sparse_normalize(fl_call const *call, ptrdiff_t first, ptrdiff_t
     real_parameters(call, 1, parameter);
     for (ptrdiff_t row = first; row < last; row += FL_BATCH) {
         ptrdiff_t const rows = last - row < FL_BATCH ? last - row : FL_BATCH;
-        row_labels(call, row, rows, label);
-        row_label_weights(call, row, rows, label, weight);
+        row_class_weights(call, row, rows, label, weight);
         for (ptrdiff_t r = 0; r < rows; r++) {
             sum[r] = p[r] = 1;
             others[r] = 0;
@@ -116,7 +115,7 @@ static void normalize_entries(fl_call const *call, fl_block block, real *scratch
     double const epsilon = call->parameters[0];
     out->least = (real)-fl_log1p_f64(-epsilon);
     out->most = (real)-fl_log_f64(epsilon);
-    real const *const p = out->each ? view(call, &call->y_pred, block, scratch) : NULL;
+    real const *const p = out->each ? view_pred(call, block, scratch) : NULL;
     for (ptrdiff_t r = 0; r < block.rows; r++) {
         fl_sum const sum = p ? exact_sum_block(p + r * block.columns, block.columns)
                              : normalize_statistics(call, block.row, scratch);

@@ -106,9 +106,30 @@ typedef struct {
     ptrdiff_t row, rows, column, columns;
 } fl_block;
 
+/* Where a column starts, and how many from it on are one run. */
+static ptrdiff_t column_run(fl_call const *call, fl_array const *array, ptrdiff_t column, ptrdiff_t *run) {
+    int d = call->inner_dimensions - 1;
+    if (d < 1) {
+        *run = call->columns - column;
+        return column * array->column_stride;
+    }
+    *run = call->inner_shape[d] - column % call->inner_shape[d];
+    ptrdiff_t offset = 0;
+    for (; d >= 0; d--) {
+        offset += column % call->inner_shape[d] * array->inner_strides[d];
+        column /= call->inner_shape[d];
+    }
+    return offset;
+}
+
 /* Whether the rows of a block lie one after the other, so that it is one run of elements; its stride. */
 static int is_run(fl_call const *call, fl_array const *array, fl_block block, ptrdiff_t *stride) {
     *stride = array->column_stride;
+    if (call->inner_dimensions > 1) {
+        ptrdiff_t run;
+        column_run(call, array, block.column, &run);
+        return block.rows == 1 && block.columns <= run;
+    }
     if (block.rows == 1)
         return 1;
     if (call->dimensions > 1)
@@ -118,13 +139,26 @@ static int is_run(fl_call const *call, fl_array const *array, fl_block block, pt
     return block.columns == 1 || array->row_strides[0] == block.columns * array->column_stride;
 }
 
+/* The runs of a block: `run` elements at `piece`, the elements from `place` on of the block. */
+#define FL_FOR_EACH_PIECE(call, array, block, BODY)                                                          \
+    for (ptrdiff_t r = 0; r < (block).rows; r++) {                                                           \
+        char *const row_start = row_address(call, array, (block).row + r);                                   \
+        for (ptrdiff_t done = 0; done < (block).columns; done += run) {                                      \
+            char *const piece = row_start + column_run(call, array, (block).column + done, &run);            \
+            ptrdiff_t const place = r * (block).columns + done;                                              \
+            run = run < (block).columns - done ? run : (block).columns - done;                               \
+            BODY                                                                                             \
+        }                                                                                                    \
+    }
+
 /* The address of a block that can be used where it is, or NULL. */
 static real *in_place(fl_call const *call, fl_array const *array, fl_block block) {
     ptrdiff_t stride;
     if (array->storage != FL_REAL_STORAGE || array->swapped || !is_run(call, array, block, &stride) ||
         (stride != sizeof(real) && block.rows * block.columns > 1))
         return NULL;
-    char *const address = row_address(call, array, block.row) + block.column * array->column_stride;
+    ptrdiff_t run;
+    char *const address = row_address(call, array, block.row) + column_run(call, array, block.column, &run);
     return (uintptr_t)address % sizeof(real) ? NULL : (real *)address;
 }
 
@@ -133,15 +167,16 @@ static real const *view(fl_call const *call, fl_array const *array, fl_block blo
     real const *const direct = in_place(call, array, block);
     if (direct)
         return direct;
-    ptrdiff_t stride;
-    ptrdiff_t const offset = block.column * array->column_stride;
-    if (is_run(call, array, block, &stride))
-        load(scratch, row_address(call, array, block.row) + offset, stride, block.rows * block.columns,
-             array->storage, array->swapped);
-    else
-        for (ptrdiff_t r = 0; r < block.rows; r++)
-            load(scratch + r * block.columns, row_address(call, array, block.row + r) + offset,
-                 array->column_stride, block.columns, array->storage, array->swapped);
+    ptrdiff_t stride, run;
+    char const *const start =
+        row_address(call, array, block.row) + column_run(call, array, block.column, &run);
+    if (is_run(call, array, block, &stride)) {
+        load(scratch, start, stride, block.rows * block.columns, array->storage, array->swapped);
+        return scratch;
+    }
+    FL_FOR_EACH_PIECE(
+        call, array, block,
+        load(scratch + place, piece, array->column_stride, run, array->storage, array->swapped);)
     return scratch;
 }
 
@@ -149,15 +184,15 @@ static real const *view(fl_call const *call, fl_array const *array, fl_block blo
 static void put(fl_call const *call, fl_array const *array, fl_block block, real const *values) {
     if (in_place(call, array, block) == values)
         return;
-    ptrdiff_t stride;
-    ptrdiff_t const offset = block.column * array->column_stride;
-    if (is_run(call, array, block, &stride))
-        store(row_address(call, array, block.row) + offset, values, stride, block.rows * block.columns,
-              array->storage, array->swapped);
-    else
-        for (ptrdiff_t r = 0; r < block.rows; r++)
-            store(row_address(call, array, block.row + r) + offset, values + r * block.columns,
-                  array->column_stride, block.columns, array->storage, array->swapped);
+    ptrdiff_t stride, run;
+    char *const start = row_address(call, array, block.row) + column_run(call, array, block.column, &run);
+    if (is_run(call, array, block, &stride)) {
+        store(start, values, stride, block.rows * block.columns, array->storage, array->swapped);
+        return;
+    }
+    FL_FOR_EACH_PIECE(
+        call, array, block,
+        store(piece, values + place, array->column_stride, run, array->storage, array->swapped);)
 }
 
 /* Where to compute an output block: in place if possible; NULL if the output is not wanted. */
@@ -166,23 +201,6 @@ static real *target(fl_call const *call, fl_array const *array, fl_block block, 
         return NULL;
     real *const direct = in_place(call, array, block);
     return direct ? direct : scratch;
-}
-
-/* y_true of a block, after label_scale and label_shift. */
-static real const *view_labels(fl_call const *call, fl_block block, real *scratch) {
-    real const *const y_true = view(call, &call->y_true, block, scratch);
-    if (call->label_scale == 1 && call->label_shift == 0)
-        return y_true;
-    real const scale = (real)call->label_scale, shift = (real)call->label_shift;
-#pragma omp simd
-    for (ptrdiff_t i = 0; i < block.rows * block.columns; i++)
-        scratch[i] = fl_fma(scale, y_true[i], shift);
-    return scratch;
-}
-
-static int has_labels(fl_call const *call) {
-    fl_kind const kind = fl_losses[call->loss].kind;
-    return kind == SPARSE_SOFTMAX || kind == SPARSE_NORMALIZE;
 }
 
 /* The labels of n <= FL_BLOCK rows. */
@@ -215,13 +233,115 @@ static int is_unweighted(fl_call const *call) {
     return !call->sample_weight.data && !call->mask.data && !call->has_ignore_class;
 }
 
-/* The weights of rows with labels: 0 also where the label is the ignored class. */
-static void row_label_weights(fl_call const *call, ptrdiff_t first, ptrdiff_t n, int64_t const *label,
-                              double *weight) {
-    row_weights(call, first, n, weight);
-    if (call->has_ignore_class)
+static int has_labels(fl_call const *call) {
+    fl_kind const kind = fl_losses[call->loss].kind;
+    return call->labels || kind == SPARSE_SOFTMAX || kind == SPARSE_NORMALIZE;
+}
+
+static int is_dense(fl_call const *call) {
+    fl_kind const kind = fl_losses[call->loss].kind;
+    return kind == SOFTMAX || kind == NORMALIZE;
+}
+
+static double class_weight(fl_call const *call, ptrdiff_t column) {
+    return call->class_weight[column * call->class_weight_stride];
+}
+
+/* Whether the largest entry of a row of dense labels, the first if several, is that of the ignored class. */
+static int is_ignored_row(fl_call const *call, ptrdiff_t row) {
+    real scratch[FL_BLOCK];
+    ptrdiff_t const own = (ptrdiff_t)call->ignore_class;
+    real const most = *view(call, &call->y_true, (fl_block){row, 1, own, 1}, scratch);
+    int ignored = most > R(0);
+    for (ptrdiff_t column = 0; column < call->columns && ignored; column += FL_BLOCK) {
+        ptrdiff_t const n = call->columns - column < FL_BLOCK ? call->columns - column : FL_BLOCK;
+        real const *const y = view(call, &call->y_true, (fl_block){row, 1, column, n}, scratch);
         for (ptrdiff_t i = 0; i < n; i++)
-            weight[i] = label[i] == call->ignore_class ? 0 : weight[i];
+            ignored &= column + i < own ? y[i] < most : y[i] <= most;
+    }
+    return ignored;
+}
+
+/* For n <= FL_BLOCK rows, whether they are of the ignored class; their labels, if they have any. */
+static void ignored_rows(fl_call const *call, ptrdiff_t first, ptrdiff_t n, int64_t *label,
+                         unsigned char *ignored) {
+    if (has_labels(call))
+        row_labels(call, first, n, label);
+    for (ptrdiff_t i = 0; i < n; i++)
+        ignored[i] = call->has_ignore_class &&
+                     (has_labels(call) ? label[i] == call->ignore_class : is_ignored_row(call, first + i));
+}
+
+/* The weights of rows of classes: 0 also where the label is the ignored class. A weight of the label's class
+ * counts here for sparse losses, and in view_labels for dense ones. */
+static void row_class_weights(fl_call const *call, ptrdiff_t first, ptrdiff_t n, int64_t *label,
+                              double *weight) {
+    unsigned char ignored[FL_BLOCK];
+    int const by_label = call->class_weight && has_labels(call) && !call->labels;
+    row_weights(call, first, n, weight);
+    ignored_rows(call, first, n, label, ignored);
+    for (ptrdiff_t i = 0; i < n; i++)
+        if (ignored[i])
+            weight[i] = 0;
+        else if (by_label && weight[i] != 0)
+            weight[i] *= class_weight(call, label[i]);
+}
+
+/* Whether elements of a block are out of bounds: what fl_run then looks for. */
+static int exceeds(real const *x, ptrdiff_t n, fl_bounds bounds) {
+    real low = (real)bounds.low, high = (real)bounds.high;
+    /* Bounds that mean > 0 and finite. */
+    if (bounds.low > 0 && low == R(0))
+        low = REAL_LEAST;
+    if (bounds.high < INFINITY && high > REAL_MAX)
+        high = REAL_MAX;
+    integer outside = 0;
+#pragma omp simd reduction(| : outside)
+    for (ptrdiff_t i = 0; i < n; i++)
+        outside |= (x[i] < low) | (x[i] > high);
+    return outside != 0;
+}
+
+static void note_bounds(fl_call const *call, real const *x, ptrdiff_t n, fl_bounds bounds) {
+    if (fl_is_bounded(bounds) && call->out_of_bounds && exceeds(x, n, bounds))
+        __atomic_store_n(call->out_of_bounds, 1, __ATOMIC_RELAXED);
+}
+
+/* y_pred of a block. */
+static real const *view_pred(fl_call const *call, fl_block block, real *scratch) {
+    real const *const y_pred = view(call, &call->y_pred, block, scratch);
+    note_bounds(call, y_pred, block.rows * block.columns, call->pred_bounds);
+    return y_pred;
+}
+
+/* y_true of a block: dense, after label_scale, label_shift and the weights of the classes. */
+static real const *view_labels(fl_call const *call, fl_block block, real *scratch) {
+    ptrdiff_t const n = block.rows * block.columns;
+    real const scale = (real)call->label_scale, shift = (real)call->label_shift;
+    real const *y_true = scratch;
+    if (call->labels) {
+        int64_t label[FL_BLOCK];
+        row_labels(call, block.row, block.rows, label);
+        for (ptrdiff_t r = 0; r < block.rows; r++)
+            for (ptrdiff_t c = 0; c < block.columns; c++)
+                scratch[r * block.columns + c] = label[r] == block.column + c ? scale + shift : shift;
+    } else {
+        y_true = view(call, &call->y_true, block, scratch);
+        note_bounds(call, y_true, n, call->true_bounds);
+        if (scale != R(1) || shift != R(0)) {
+#pragma omp simd
+            for (ptrdiff_t i = 0; i < n; i++)
+                scratch[i] = fl_fma(scale, y_true[i], shift);
+            y_true = scratch;
+        }
+    }
+    if (call->class_weight && is_dense(call)) {
+        for (ptrdiff_t r = 0, i = 0; r < block.rows; r++)
+            for (ptrdiff_t c = 0; c < block.columns; c++, i++)
+                scratch[i] = y_true[i] * (real)class_weight(call, block.column + c);
+        y_true = scratch;
+    }
+    return y_true;
 }
 
 /* The per-row output, if it is wanted. */
@@ -251,7 +371,7 @@ static void put_zeros(fl_call const *call, fl_block block, real *gradient, real 
 static fl_status check_rows(fl_call const *call, ptrdiff_t first, ptrdiff_t last, fl_totals *totals) {
     double weight[FL_BLOCK];
     int64_t label[FL_BLOCK];
-    unsigned char counted[FL_BLOCK];
+    unsigned char counted[FL_BLOCK], ignored[FL_BLOCK];
     for (ptrdiff_t row = first; row < last; row += FL_BLOCK) {
         ptrdiff_t const n = last - row < FL_BLOCK ? last - row : FL_BLOCK;
         row_weights(call, row, n, weight);
@@ -262,14 +382,13 @@ static fl_status check_rows(fl_call const *call, ptrdiff_t first, ptrdiff_t last
             FL_FOR_EACH_RUN(call, array, row, n,
                             for (ptrdiff_t i = 0; i < run; i++) counted[done + i] = address[i * stride] != 0;)
         }
+        ignored_rows(call, row, n, label, ignored);
+        for (ptrdiff_t i = 0; i < n; i++)
+            counted[i] &= !ignored[i];
         if (has_labels(call)) {
-            row_labels(call, row, n, label);
             int bad = 0;
-            for (ptrdiff_t i = 0; i < n; i++) {
-                int const ignored = call->has_ignore_class && label[i] == call->ignore_class;
-                counted[i] &= !ignored;
+            for (ptrdiff_t i = 0; i < n; i++)
                 bad |= counted[i] & ((uint64_t)label[i] >= (uint64_t)call->columns);
-            }
             if (bad)
                 for (ptrdiff_t i = 0; i < n; i++)
                     if (counted[i] && (uint64_t)label[i] >= (uint64_t)call->columns) {
@@ -295,6 +414,43 @@ static fl_status check_rows(fl_call const *call, ptrdiff_t first, ptrdiff_t last
         totals->weight_low = total.low;
         totals->count += count;
     }
+    return FL_OK;
+}
+
+/* The first element of the argument that is out of bounds, in rows that count. */
+static int find_exceeding(fl_call const *call, ptrdiff_t first, ptrdiff_t last, fl_array const *array,
+                          fl_bounds bounds, fl_totals *totals) {
+    real scratch[FL_BLOCK];
+    double weight[FL_BLOCK];
+    int64_t label[FL_BLOCK];
+    ptrdiff_t const columns = call->columns;
+    ptrdiff_t const step = columns < FL_BLOCK ? FL_BLOCK / (columns ? columns : 1) : 1;
+    if (!fl_is_bounded(bounds))
+        return 0;
+    for (ptrdiff_t row = first; row < last; row += step) {
+        ptrdiff_t const rows = last - row < step ? last - row : step;
+        for (ptrdiff_t column = 0; column < columns; column += FL_BLOCK) {
+            ptrdiff_t const width = columns - column < FL_BLOCK ? columns - column : FL_BLOCK;
+            real const *const x = view(call, array, (fl_block){row, rows, column, width}, scratch);
+            if (!exceeds(x, rows * width, bounds))
+                continue;
+            row_class_weights(call, row, rows, label, weight);
+            for (ptrdiff_t i = 0; i < rows * width; i++)
+                if (weight[i / width] != 0 && exceeds(x + i, 1, bounds)) {
+                    totals->bad_row = row + i / width;
+                    totals->bad_column = column + i % width;
+                    return 1;
+                }
+        }
+    }
+    return 0;
+}
+
+static fl_status check_bounds(fl_call const *call, ptrdiff_t first, ptrdiff_t last, fl_totals *totals) {
+    if (!has_labels(call) && find_exceeding(call, first, last, &call->y_true, call->true_bounds, totals))
+        return FL_BAD_TRUE;
+    if (find_exceeding(call, first, last, &call->y_pred, call->pred_bounds, totals))
+        return FL_BAD_PRED;
     return FL_OK;
 }
 

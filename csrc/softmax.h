@@ -176,8 +176,7 @@ static void run_sparse_softmax(fl_call const *call, ptrdiff_t first, ptrdiff_t l
     real_parameters(call, 0, parameter);
     for (ptrdiff_t row = first; row < last; row += step) {
         ptrdiff_t const rows = last - row < step ? last - row : step;
-        row_labels(call, row, rows, label);
-        row_label_weights(call, row, rows, label, weight);
+        row_class_weights(call, row, rows, label, weight);
         for (ptrdiff_t r = 0; r < rows; r += together) {
             fl_block const block = {row + r, rows - r < together ? rows - r : together, 0, call->columns};
             if (together > 1)

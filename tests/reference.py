@@ -143,25 +143,27 @@ def smooth_binary(y_true, smoothing):
     return y_true * (1 - s) + s / 2, (1 - y_true) * (1 - s) + s / 2
 
 
-def binary_crossentropy_from_logits(y_true, y_pred, label_smoothing=0.0):
+def binary_crossentropy_from_logits(y_true, y_pred, label_smoothing=0.0, pos_weight=1.0):
     z = y_pred
     y, not_y = smooth_binary(y_true, label_smoothing)
+    hard = y in (0, 1)
+    y *= mpf(pos_weight)
     t = mp.exp(-abs(z))
     small, large = t / (1 + t), 1 / (1 + t)
     sigmoid, not_sigmoid = (large, small) if z > 0 else (small, large)
-    gradient = not_y * sigmoid - y * not_sigmoid  # = sigmoid - y
-    hard = y in (0, 1)
+    gradient = not_y * sigmoid - y * not_sigmoid
     return (
-        total(not_y * z if z > 0 else -y * z, mp.log1p(t)),
-        # A soft label is subtracted from the sigmoid; for a hard one the difference is a sigmoid again.
-        Exact(gradient, abs(gradient) if hard else sigmoid + y),
-        plain(small * large),
+        total(not_y * z if z > 0 else -y * z, (y + not_y) * mp.log1p(t)),
+        # The two terms of a soft label cancel; for a hard one there is one term.
+        Exact(gradient, abs(gradient) if hard else (y + not_y) * sigmoid + y),
+        plain((y + not_y) * small * large),
     )
 
 
-def binary_crossentropy(y_true, y_pred, label_smoothing=0.0, epsilon=EPSILON):
+def binary_crossentropy(y_true, y_pred, label_smoothing=0.0, epsilon=EPSILON, pos_weight=1.0):
     p, epsilon = y_pred, mpf(epsilon)
     y, not_y = smooth_binary(y_true, label_smoothing)
+    y *= mpf(pos_weight)
     q = min(max(p, epsilon), 1 - epsilon)
     inside = epsilon <= p <= 1 - epsilon
     margin = min(abs(p - epsilon) / epsilon, abs(p - (1 - epsilon)))
@@ -187,13 +189,15 @@ def others(row):
     return [b + a for b, a in zip(before, reversed(after), strict=True)]
 
 
-def smooth_categorical(y_true, smoothing):
+def class_labels(y_true, smoothing, class_weight=None):
+    """Dense labels, smoothed, then weighted by class."""
     s = mpf(smoothing)
-    return [y * (1 - s) + s / len(y_true) for y in y_true]
+    weights = [mpf(1)] * len(y_true) if class_weight is None else [mpf(w) for w in class_weight]
+    return [w * (y * (1 - s) + s / len(y_true)) for w, y in zip(weights, y_true, strict=True)]
 
 
-def categorical_crossentropy_from_logits(y_true, y_pred, label_smoothing=0.0):
-    y, z = smooth_categorical(y_true, label_smoothing), y_pred
+def categorical_crossentropy_from_logits(y_true, y_pred, label_smoothing=0.0, class_weight=None):
+    y, z = class_labels(y_true, label_smoothing, class_weight), y_pred
     weight = mp.fsum(y)
     hard = sum(x != 0 for x in y) <= 1
     largest = max(z)
@@ -221,8 +225,8 @@ def categorical_crossentropy_from_logits(y_true, y_pred, label_smoothing=0.0):
     return plain(value, condition=weight * mean_gap), gradient, hessian
 
 
-def categorical_crossentropy(y_true, y_pred, label_smoothing=0.0, epsilon=EPSILON):
-    y, p, epsilon = smooth_categorical(y_true, label_smoothing), y_pred, mpf(epsilon)
+def categorical_crossentropy(y_true, y_pred, label_smoothing=0.0, epsilon=EPSILON, class_weight=None):
+    y, p, epsilon = class_labels(y_true, label_smoothing, class_weight), y_pred, mpf(epsilon)
     low, high = mp.log(epsilon), mp.log1p(-epsilon)
     norm = mp.fsum(p)
     rest = others(p)
@@ -255,13 +259,13 @@ def ignored(classes):
     return plain(mpf(0)), [plain(mpf(0))] * classes, [plain(mpf(0))] * classes
 
 
-def sparse_categorical_crossentropy_from_logits(y_true, y_pred, ignore_class=None):
+def sparse_categorical_crossentropy_from_logits(y_true, y_pred, ignore_class=None, **options):
     if y_true == ignore_class:
         return ignored(len(y_pred))
-    return categorical_crossentropy_from_logits(one_hot(y_true, len(y_pred)), y_pred)
+    return categorical_crossentropy_from_logits(one_hot(y_true, len(y_pred)), y_pred, **options)
 
 
-def sparse_categorical_crossentropy(y_true, y_pred, ignore_class=None, epsilon=EPSILON):
+def sparse_categorical_crossentropy(y_true, y_pred, ignore_class=None, **options):
     if y_true == ignore_class:
         return ignored(len(y_pred))
-    return categorical_crossentropy(one_hot(y_true, len(y_pred)), y_pred, epsilon=epsilon)
+    return categorical_crossentropy(one_hot(y_true, len(y_pred)), y_pred, **options)

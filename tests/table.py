@@ -13,6 +13,7 @@ import numpy as np
 import reference
 
 INF, NAN = float("inf"), float("nan")
+FINITE = float(np.finfo(np.float64).max)
 
 
 class Sample(NamedTuple):
@@ -57,6 +58,9 @@ class LossCase:
     convert: Callable = np.asarray  # labels as the formula sees them, given those of the whole call
     blur: float = 0.5  # a jump may be missed by this many epsilons: one rounding of a difference
     bound: dict = field(default_factory=lambda: {"float32": 1e-6, "float64": 1e-14})
+    true_bounds: tuple = (-INF, INF)  # what elements of y_true and y_pred may be
+    pred_bounds: tuple = (-INF, INF)
+    class_weight: str = ""  # the argument that gives the element the weight of its column
     specials: tuple = ()
     bad: tuple = ()
 
@@ -71,14 +75,14 @@ class LossCase:
     def make(self, parameters=None, **arguments):
         import fastloss.losses
 
-        return getattr(fastloss.losses, self.loss)(**self.fixed, **(parameters or {}), **arguments)
+        return getattr(fastloss.losses, self.loss)(**{**self.fixed, **(parameters or {}), **arguments})
 
     def function(self, parameters=None):
         """The handle with the case's arguments filled in: (y_true, y_pred) -> one loss per sample."""
         import fastloss.losses
 
         handle = getattr(fastloss.losses, self.handle)
-        return lambda y_true, y_pred: handle(y_true, y_pred, **self.fixed, **(parameters or {}))
+        return lambda y_true, y_pred: handle(y_true, y_pred, **{**self.fixed, **(parameters or {})})
 
     @property
     def has_axis(self):

@@ -36,7 +36,7 @@ def signature(case):
 
 def own_arguments(case, parameters, real):
     config = case.make(parameters).get_config()
-    return [real(config[name]) for name in signature(case)[1]]
+    return [real(config[case.class_weight if name == "class_weight" else name]) for name in signature(case)[1]]
 
 
 def evaluate(case, parameters, dtype, y_true, y_pred):
@@ -66,7 +66,7 @@ def test_every_row_has_an_element():
 def test_signatures(case):
     """Kernels pass the parameters by position, in the registry's order."""
     inputs, own = signature(case)
-    parameters = list(_kernels.registry()[case.name]["parameters"])
+    parameters = ["class_weight"] * bool(case.class_weight) + list(_kernels.registry()[case.name]["parameters"])
     assert inputs == ["real", *(["y_true", "y_pred"] if case.elementwise else ["log_probability"])]
     # The first parameters of a rowwise loss are those of its link.
     assert own == (parameters if case.elementwise else parameters[len(parameters) - len(own) :])

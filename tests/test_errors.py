@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 
+import fastloss as fl
 from cases import CASES
 
 SPARSE = [case for case in CASES.values() if case.sparse]
@@ -330,3 +331,74 @@ def test_out_that_is_one_array_twice(case, rng):
     out = np.empty_like(p)
     with refuses("out"):
         case.make().grad_and_hess(y, p, out=(out, out))
+
+
+# Elements out of bounds
+
+
+def excess(bounds):
+    """Numbers just and far out of bounds that float32 has."""
+    low, high = bounds
+    below = [] if low == -np.inf else [-1e-30, -1.0, -np.inf] if low == 0 else [0.0, -1.0]
+    above = [] if high == np.inf else [np.nextafter(np.float32(high), np.float32(2)), 7.0] if high < 2 else [np.inf]
+    return [float(x) for x in (*below, *above)]
+
+
+def excessive():
+    for case in CASES.values():
+        for argument, bounds in (("y_true", case.true_bounds), ("y_pred", case.pred_bounds)):
+            for value in excess(bounds):
+                yield pytest.param(case, argument, value, id=f"{case.name}-{argument}-{value:g}")
+
+
+def exceeding(case, rng, argument, value, place, shape=(105, 4)):
+    y, p = batch(case, rng, shape)
+    (y if argument == "y_true" else p)[place] = value
+    return y, p
+
+
+@pytest.mark.parametrize(("case", "argument", "value"), list(excessive()))
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("place", [(0, 0), (57, 2), (104, 3)], ids=str)
+def test_element_out_of_bounds(case, way, isa, rng, argument, value, place):
+    y, p = exceeding(case, rng, argument, value, place)
+    message = re.escape(f"{argument}: {np.float32(value)} at index {place}, expected a ")
+    with pytest.raises(fl.InputError, match=f"^{message}") as error:
+        calls(case)[way](y, p)
+    assert (error.value.argument, error.value.index, error.value.value) == (argument, place, np.float32(value))
+
+
+@pytest.mark.parametrize(("case", "argument", "value"), list(excessive()))
+def test_hidden_elements_may_be_out_of_bounds(case, rng, argument, value):
+    y, p = exceeding(case, rng, argument, value, (57, 2))
+    kept = np.arange(105) != 57
+    loss = case.make()
+    expected = loss(y[kept], p[kept])
+    assert loss(y, p, mask=kept) == pytest.approx(expected, rel=1e-6)
+    hidden, gradient = loss.value_and_grad(y, p, sample_weight=kept.astype("float32"))
+    assert hidden == pytest.approx(expected * 104 / 105, rel=1e-6)
+    assert (gradient[57] == 0).all()
+
+
+@pytest.mark.parametrize(("case", "argument", "value"), list(excessive()))
+@pytest.mark.parametrize("rows", [6, 30_003])
+def test_nothing_is_written_for_an_element_out_of_bounds(case, rng, argument, value, rows):
+    y, p = exceeding(case, rng, argument, value, (rows - 1, 1), (rows, 4))
+    out = np.full_like(p, 7)
+    for call in (
+        lambda: case.make().value_and_grad(y, p, out=out),
+        lambda: case.make().grad_and_hess(y, p, out=(out, out.copy())),
+    ):
+        with refuses(argument, rows - 1, 1):
+            call()
+        assert (out == 7).all()
+
+
+@pytest.mark.parametrize(("case", "argument", "value"), list(excessive()))
+def test_element_out_of_bounds_in_a_long_row(case, rng, argument, value):
+    y, p = exceeding(case, rng, argument, value, (1, 2990), (2, 3000))
+    with refuses(argument, 1, 2990):
+        case.make()(y, p)
+    if case.has_axis:
+        with refuses(argument, 2990, 1):
+            case.make({"axis": 0})(y.T, p.T)

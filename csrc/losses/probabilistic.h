@@ -38,47 +38,66 @@ FL_INLINE fl_element kl_divergence(real y_true, real y_pred, real const *paramet
                         .hessian = ratio / p * inside};
 }
 
-/* Binary cross-entropy of a probability, clipped to [epsilon, 1 - epsilon].
+/* Binary cross-entropy of a probability, clipped to [epsilon, 1 - epsilon]; w is the weight of positives.
  *
- *   value    = y*a + (1 - y)*b,  a = -log(p), b = -log1p(-p)
- *   gradient = (1 - y)/(1 - p) - y/p,  hessian = y/p^2 + (1 - y)/(1 - p)^2, both 0 where p is clipped
+ *   value    = w*y*a + (1 - y)*b,  a = -log(p), b = -log1p(-p)
+ *   gradient = (1 - y)/(1 - p) - w*y/p,  hessian = w*y/p^2 + (1 - y)/(1 - p)^2, both 0 where p is clipped
  *
  * The clip is done on the logarithms, where its bounds -log1p(-epsilon) and -log(epsilon) are exact to
  * an ulp; 1 - epsilon rounded to float32 would move the smallest loss by 19 %.
  */
-FL_INLINE fl_element binary_crossentropy(real y_true, real y_pred, real const *parameter) {
+FL_INLINE fl_element weighted_binary_crossentropy(real y_true, real y_pred, real class_weight,
+                                                  real const *parameter) {
     real const epsilon = parameter[0], tiny = R(1e-37);
     real const least = -fl_log1p(-epsilon), most = -fl_log(epsilon);
-    real const bounded = fl_min(fl_max(y_pred, R(0)), R(1)), other = R(1) - y_true;
+    real const bounded = fl_min(fl_max(y_pred, R(0)), R(1));
+    real const own = class_weight * y_true, other = R(1) - y_true;
     real const p = fl_max(bounded, tiny), q = fl_max(R(1) - bounded, tiny);
     real const a = fl_min(fl_max(-fl_log(p), least), most);
     real const b = fl_min(fl_max(-fl_log1p(-bounded), least), most);
-    real const positive = y_true / p, negative = other / q, clipped = R(0) * bounded;
+    real const positive = own / p, negative = other / q, clipped = R(0) * bounded;
     real const nearest = fl_min(bounded, R(1) - bounded);
-    return (fl_element){.value = y_true * a + other * b,
+    return (fl_element){.value = own * a + other * b,
                         .gradient = nearest >= epsilon ? negative - positive : clipped,
                         .hessian = nearest >= epsilon ? positive / p + negative / q : clipped};
 }
 
-/* Binary cross-entropy of a logit z.
+FL_INLINE fl_element binary_crossentropy(real y_true, real y_pred, real const *parameter) {
+    return weighted_binary_crossentropy(y_true, y_pred, R(1), parameter);
+}
+
+/* Binary cross-entropy of a logit z with the weights `own` of the positive and `other` of the negative class
+ * and their sum.
  *
  *   t = exp(-|z|)
- *   value    = log1p(exp(z)) - y*z = |z|*(z > 0 ? 1 - y : y) + log1p(t)
- *   gradient = sigmoid(z) - y = (1 - y)*sigmoid(z) - y*sigmoid(-z)
- *   hessian  = sigmoid(z)*sigmoid(-z) = t/(1 + t)^2
+ *   value    = own*log1p(exp(-z)) + other*log1p(exp(z)) = |z|*(z > 0 ? other : own) + sum*log1p(t)
+ *   gradient = other*sigmoid(z) - own*sigmoid(-z)
+ *   hessian  = sum*sigmoid(z)*sigmoid(-z) = sum*t/(1 + t)^2
  *
- * Every term of the value is positive for y in [0, 1], and sigmoid is t/(1 + t) or 1/(1 + t), never a
+ * Every term of the value is positive for labels in [0, 1], and sigmoid is t/(1 + t) or 1/(1 + t), never a
  * difference, so that a confident right prediction keeps all its digits. A weight of 0 hides an
  * infinite logit: 0*inf does not occur.
  */
-FL_INLINE fl_element binary_crossentropy_from_logits(real y_true, real y_pred, real const *parameter) {
-    (void)parameter;
+FL_INLINE fl_element crossentropy_of_logit(real own, real other, real sum, real y_pred) {
     real const a = fl_abs(y_pred), t = fl_exp_biased(-a, R(0)) * R(FL_EXP_SCALE);
-    real const other = R(1) - y_true;
-    real const wrong = y_pred > R(0) ? other : y_true;
+    real const wrong = y_pred > R(0) ? other : own;
     real const large = R(1) / (R(1) + t), small = t * large;
     real const up = y_pred > R(0) ? large : small, down = y_pred > R(0) ? small : large;
-    return (fl_element){.value = (wrong == R(0) ? R(0) : wrong * a) + fl_log1p(t),
-                        .gradient = other * up - y_true * down,
-                        .hessian = small * large};
+    return (fl_element){.value = (wrong == R(0) ? R(0) : wrong * a) + sum * fl_log1p(t),
+                        .gradient = other * up - own * down,
+                        .hessian = sum * (small * large)};
+}
+
+/* Labels y and 1 - y. */
+FL_INLINE fl_element binary_crossentropy_from_logits(real y_true, real y_pred, real const *parameter) {
+    (void)parameter;
+    return crossentropy_of_logit(y_true, R(1) - y_true, R(1), y_pred);
+}
+
+/* Labels w*y and 1 - y, with the weight w of positives. */
+FL_INLINE fl_element weighted_binary_crossentropy_from_logits(real y_true, real y_pred, real class_weight,
+                                                              real const *parameter) {
+    (void)parameter;
+    real const own = class_weight * y_true, other = R(1) - y_true;
+    return crossentropy_of_logit(own, other, own + other, y_pred);
 }

@@ -23,19 +23,24 @@ def registry() -> dict[str, _Row]: ...
 
 class Kernel:
     @property
-    def axis(self) -> int: ...
+    def axis(self) -> int | tuple[int, ...] | None: ...
     def __init__(
         self,
         name: str,
         parameters: Sequence[float] = (),
         *,
-        axis: int = -1,
+        axis: int | tuple[int, ...] | None = -1,
         dtype: DTypeLike | None = None,
         label_scale: float = 1.0,
         label_shift: float = 0.0,
         shift_per_class: bool = False,
         sign_labels: bool = False,
+        labels: bool = False,
         ignore_class: int | None = None,
+        class_weight: ArrayLike | None = None,
+        weight_name: str = "class_weight",
+        true_bounds: tuple[float, float] = ...,
+        pred_bounds: tuple[float, float] = ...,
     ) -> None: ...
     def value(
         self,

@@ -10,6 +10,7 @@ import numpy as np
 from fastloss import _validate
 
 cimport numpy as cnp
+from libc.math cimport INFINITY
 from libc.stdint cimport int64_t
 
 cnp.import_array()
@@ -39,6 +40,10 @@ cdef extern from "fastloss.h" nogil:
         int swapped
         Py_ssize_t column_stride
         Py_ssize_t row_strides[16]
+        Py_ssize_t inner_strides[16]
+    ctypedef struct fl_bounds:
+        double low
+        double high
     ctypedef enum fl_reduction:
         FL_SUM_OVER_BATCH_SIZE
         FL_SUM
@@ -49,12 +54,16 @@ cdef extern from "fastloss.h" nogil:
         FL_NO_MEMORY
         FL_BAD_LABEL
         FL_BAD_WEIGHT
+        FL_BAD_TRUE
+        FL_BAD_PRED
     ctypedef struct fl_call:
         int loss
         int dtype
         int threads
         int dimensions
         Py_ssize_t shape[16]
+        int inner_dimensions
+        Py_ssize_t inner_shape[16]
         Py_ssize_t rows
         Py_ssize_t columns
         fl_array y_true
@@ -67,8 +76,14 @@ cdef extern from "fastloss.h" nogil:
         double parameters[4]
         double label_scale
         double label_shift
+        int labels
         int has_ignore_class
         int64_t ignore_class
+        const double *class_weight
+        Py_ssize_t class_weight_stride
+        fl_bounds true_bounds
+        fl_bounds pred_bounds
+        int *out_of_bounds
     ctypedef struct fl_totals:
         double loss
         double loss_low
@@ -76,9 +91,11 @@ cdef extern from "fastloss.h" nogil:
         double weight_low
         int64_t count
         Py_ssize_t bad_row
+        Py_ssize_t bad_column
     ctypedef enum fl_kind:
         POINTWISE_MEAN
         POINTWISE_SUM
+        WEIGHTED_MEAN
         SOFTMAX
         SPARSE_SOFTMAX
         NORMALIZE
@@ -92,6 +109,7 @@ cdef extern from "fastloss.h" nogil:
     const fl_loss_info fl_losses[]
     const int fl_loss_count
     fl_status fl_prepare(const fl_call *, fl_totals *)
+    fl_status fl_check_bounds(const fl_call *, fl_totals *)
     fl_status fl_run(const fl_call *, double, fl_totals *)
     double fl_denominator(const fl_totals *, fl_reduction)
     double fl_reduce(const fl_totals *, fl_reduction)
@@ -218,15 +236,20 @@ cdef inline fl_storage storage_of(cnp.ndarray array):
     return <fl_storage>STORAGES[number] if number < 24 else FL_BFLOAT16
 
 
-cdef inline void set_array(fl_array *to, cnp.ndarray array, int outer, int axis_of_columns):
-    """Row strides from the first `outer` dimensions; columns along another, or none (-1)."""
+cdef inline void set_array(fl_array *to, cnp.ndarray array, int outer, int inner):
+    """Rows along the first `outer` dimensions, columns along the `inner` ones that follow."""
     cdef int d
     to.data = <char *>cnp.PyArray_DATA(array)
     to.storage = storage_of(array)
     to.swapped = not cnp.PyArray_ISNOTSWAPPED(array)
-    to.column_stride = cnp.PyArray_STRIDE(array, axis_of_columns) if axis_of_columns >= 0 else 0
     for d in range(outer):
         to.row_strides[d] = cnp.PyArray_STRIDE(array, d)
+    if outer == 0:
+        to.row_strides[0] = 0
+    to.column_stride = cnp.PyArray_STRIDE(array, outer + inner - 1) if inner else 0
+    if inner > 1:
+        for d in range(inner):
+            to.inner_strides[d] = cnp.PyArray_STRIDE(array, outer + d)
 
 
 cdef inline bint joins(const fl_array *array, int d, Py_ssize_t extent) noexcept nogil:
@@ -268,15 +291,51 @@ cdef void coalesce(fl_call *call) noexcept nogil:
         d -= 1
 
 
+cdef void coalesce_columns(fl_call *call) noexcept nogil:
+    """The same for the inner dimensions."""
+    cdef fl_array *arrays[4]
+    cdef int d = call.inner_dimensions - 1, k, i, gone
+    cdef bint joined
+    cdef Py_ssize_t *strides
+    arrays[0], arrays[1], arrays[2], arrays[3] = &call.y_true, &call.y_pred, &call.gradient, &call.hessian
+    while d >= 0 and call.inner_dimensions > 1:
+        gone = -1
+        if call.inner_shape[d] == 1:
+            gone = d
+        elif d > 0:
+            joined = True
+            for k in range(4):
+                strides = arrays[k].inner_strides
+                if arrays[k].data != NULL:
+                    joined = joined and strides[d - 1] == strides[d] * call.inner_shape[d]
+            if joined:
+                call.inner_shape[d] *= call.inner_shape[d - 1]
+                gone = d - 1
+        if gone >= 0:
+            call.inner_dimensions -= 1
+            for i in range(gone, call.inner_dimensions):
+                call.inner_shape[i] = call.inner_shape[i + 1]
+                for k in range(4):
+                    if arrays[k].data != NULL:
+                        arrays[k].inner_strides[i] = arrays[k].inner_strides[i + 1]
+        d -= 1
+    for k in range(4):
+        if arrays[k].data != NULL:
+            arrays[k].column_stride = arrays[k].inner_strides[call.inner_dimensions - 1]
+
+
 cdef class Prepared:
     """The arrays of one call, kept alive, and their C form."""
     cdef fl_call call
     cdef cnp.ndarray original  # y_pred as given
-    cdef cnp.ndarray y_true, y_pred, sample_weight, mask, losses, gradient, hessian
-    # Losses of a 1-D y_pred: the whole array is one sample unless weights or a mask tell samples apart.
+    # y_true and y_pred with the axes of a sample's elements last: `inner` of them, after `outer` others.
+    cdef cnp.ndarray y_true, y_pred, sample_weight, mask, losses, gradient, hessian, class_weight
+    cdef int outer, inner
+    # Each element is a row of its own, for losses that are a mean over all elements.
+    cdef bint flat
+    # The whole array is one sample, unless weights or a mask tell the elements apart.
     cdef bint single
-    cdef object shape
-    cdef object axis
+    cdef object axes  # that were moved last, or None
 
 
 cdef class Kernel:
@@ -285,23 +344,34 @@ cdef class Kernel:
     Args:
         name: A row of the registry.
         parameters: Their values, in the registry's order.
-        axis: The dimension of y_pred that a sample's elements or classes lie along.
+        axis: The dimension of y_pred that a sample's elements or classes lie along; a tuple of several; None for
+            all.
         dtype: None, or "float32" or "float64": what is computed in.
         label_scale, label_shift: y_true becomes ``label_scale * y_true + label_shift``.
         shift_per_class: Divide label_shift by the number of classes.
         sign_labels: Turn labels of 0 and 1 into -1 and 1.
+        labels: y_true of a dense loss holds integer labels.
         ignore_class: A label whose rows do not count, or None.
+        class_weight: None, or a float64 array of a weight for each column, or a single one.
+        weight_name: What the user calls it.
+        true_bounds, pred_bounds: (lowest, highest) that the elements may be.
     """
     cdef int loss, dtype
     cdef fl_kind kind
     cdef double parameters[4]
     cdef double label_scale, label_shift
-    cdef bint shift_per_class, sign_labels, has_ignore_class
+    cdef bint shift_per_class, sign_labels, labels, has_ignore_class, bounded
     cdef int64_t ignore_class
+    cdef cnp.ndarray class_weight
+    cdef str weight_name
+    cdef fl_bounds true_bounds, pred_bounds
+    cdef bint last_axis
     cdef readonly object axis
 
     def __init__(self, str name, parameters=(), *, axis=-1, dtype=None, double label_scale=1.0,
-                 double label_shift=0.0, bint shift_per_class=False, bint sign_labels=False, ignore_class=None):
+                 double label_shift=0.0, bint shift_per_class=False, bint sign_labels=False, bint labels=False,
+                 ignore_class=None, class_weight=None, str weight_name="class_weight",
+                 true_bounds=(-INFINITY, INFINITY), pred_bounds=(-INFINITY, INFINITY)):
         self.loss = ROWS[name]
         self.kind = fl_losses[self.loss].kind
         for k, parameter in enumerate(parameters):
@@ -309,80 +379,118 @@ cdef class Kernel:
         for k in range(len(parameters), FL_MAX_PARAMETERS):
             self.parameters[k] = 0
         self.axis = axis
+        self.last_axis = axis == -1
         self.dtype = -1 if dtype is None else FL_FLOAT64 if dtype == "float64" else FL_FLOAT32
         self.label_scale, self.label_shift = label_scale, label_shift
         self.shift_per_class, self.sign_labels = shift_per_class, sign_labels
+        self.labels = labels
         self.has_ignore_class = ignore_class is not None
         self.ignore_class = ignore_class if self.has_ignore_class else 0
+        self.class_weight = None if class_weight is None else np.array(class_weight, np.float64, ndmin=1)
+        self.weight_name = weight_name
+        self.true_bounds = fl_bounds(true_bounds[0], true_bounds[1])
+        self.pred_bounds = fl_bounds(pred_bounds[0], pred_bounds[1])
+        self.bounded = (true_bounds, pred_bounds) != ((-INFINITY, INFINITY),) * 2
 
     cdef inline bint is_sparse(self):
-        return self.kind == SPARSE_SOFTMAX or self.kind == SPARSE_NORMALIZE
+        return self.labels or self.kind == SPARSE_SOFTMAX or self.kind == SPARSE_NORMALIZE
 
     cdef inline bint is_pointwise(self):
-        return self.kind == POINTWISE_MEAN or self.kind == POINTWISE_SUM
+        return self.kind == POINTWISE_MEAN or self.kind == POINTWISE_SUM or self.kind == WEIGHTED_MEAN
+
+    cdef bint is_flat(self, int ndim):
+        if not self.is_pointwise() or (self.class_weight is not None and self.class_weight.size > 1):
+            return False
+        return self.axis is None or ndim == 1
 
     cdef Prepared prepare(self, object y_true_in, object y_pred_in, object sample_weight, object mask):
         cdef Prepared p = Prepared.__new__(Prepared)
         cdef fl_call *call = &p.call
         cdef cnp.ndarray y_true = to_array("y_true", y_true_in), y_pred = to_array("y_pred", y_pred_in)
-        cdef int ndim = cnp.PyArray_NDIM(y_pred), outer, d, k
+        cdef int ndim = cnp.PyArray_NDIM(y_pred), d, k
         cdef bint same
 
-        same = cnp.PyArray_NDIM(y_true) == ndim - self.is_sparse() and ndim > 0
+        same = cnp.PyArray_NDIM(y_true) == ndim - self.is_sparse() and ndim > 0 and self.last_axis
         if same:
             for d in range(cnp.PyArray_NDIM(y_true)):
                 same = same and cnp.PyArray_DIM(y_true, d) == cnp.PyArray_DIM(y_pred, d)
         p.original = y_pred
-        p.axis = None
-        if not same or (self.axis != -1 and self.axis != ndim - 1):
-            y_true, y_pred, p.axis = _validate.align(y_true, y_pred, self.axis, self.is_sparse())
+        p.axes = None
+        p.inner = 1
+        if not same:
+            y_true, y_pred, p.axes, p.inner = _validate.align(y_true, y_pred, self.axis, self.is_sparse())
             ndim = cnp.PyArray_NDIM(y_pred)
         if ndim > FL_MAX_DIMENSIONS:
             raise ValueError(f"y_pred: {ndim} dimensions, at most {FL_MAX_DIMENSIONS} are supported")
         p.y_true, p.y_pred = y_true, y_pred
-        p.single = self.is_pointwise() and ndim == 1
-        # Pointwise 1-D: every element is a row of one column.
-        outer = 1 if p.single else ndim - 1
+        p.single = p.flat = self.is_flat(ndim)
+        if p.flat:
+            p.inner = 0
+        p.outer = ndim - p.inner
 
         call.loss, call.threads = self.loss, 1
         if self.dtype >= 0:
             call.dtype = self.dtype
         else:
             call.dtype = FL_FLOAT64 if storage_of(y_pred) == FL_FLOAT64 else FL_FLOAT32
-        call.rows = 1
-        for d in range(outer):
+        call.rows = call.columns = 1
+        for d in range(p.outer):
             call.shape[d] = cnp.PyArray_DIM(y_pred, d)
             call.rows *= call.shape[d]
-        call.columns = 1 if p.single else cnp.PyArray_DIM(y_pred, ndim - 1)
-        call.dimensions = outer
-        set_array(&call.y_pred, y_pred, outer, -1 if p.single else ndim - 1)
-        set_array(&call.y_true, y_true, outer, -1 if p.single or self.is_sparse() else ndim - 1)
+        for d in range(p.inner):
+            call.inner_shape[d] = cnp.PyArray_DIM(y_pred, p.outer + d)
+            call.columns *= call.inner_shape[d]
+        call.dimensions, call.inner_dimensions = p.outer, p.inner
+        set_array(&call.y_pred, y_pred, p.outer, p.inner)
+        set_array(&call.y_true, y_true, p.outer, 0 if self.is_sparse() else p.inner)
         call.sample_weight.data = call.mask.data = call.losses.data = NULL
         call.gradient.data = call.hessian.data = NULL
         if sample_weight is not None or mask is not None:
-            shape = tuple([call.shape[d] for d in range(outer)])
+            shape = self.losses_shape(p)
             if sample_weight is not None:
-                p.sample_weight = _validate.per_sample("sample_weight", sample_weight, shape)
-                p.single = p.single and cnp.PyArray_NDIM(np.asarray(sample_weight)) == 0
-                set_array(&call.sample_weight, p.sample_weight, outer, -1)
+                p.sample_weight = self.spread(p, _validate.per_sample("sample_weight", sample_weight, shape))
+                p.single = p.single and (self.axis is None or cnp.PyArray_NDIM(np.asarray(sample_weight)) == 0)
+                set_array(&call.sample_weight, p.sample_weight, p.outer, 0)
             if mask is not None:
-                p.mask = _validate.per_sample("mask", mask, shape)
-                p.single = False
-                set_array(&call.mask, p.mask, outer, -1)
-        if outer == 0:
+                p.mask = self.spread(p, _validate.per_sample("mask", mask, shape))
+                p.single = p.single and self.axis is None
+                set_array(&call.mask, p.mask, p.outer, 0)
+        if p.outer == 0:
             call.dimensions = 1
             call.shape[0] = 1
-            call.y_pred.row_strides[0] = call.y_true.row_strides[0] = 0
-            call.sample_weight.row_strides[0] = call.mask.row_strides[0] = 0
         for k in range(FL_MAX_PARAMETERS):
             call.parameters[k] = self.parameters[k]
         call.label_scale, call.label_shift = self.label_scale, self.label_shift
         if self.shift_per_class and call.columns > 0:
             call.label_shift /= call.columns
+        call.labels = self.labels
         call.has_ignore_class, call.ignore_class = self.has_ignore_class, self.ignore_class
+        if self.has_ignore_class and not self.is_sparse() and not 0 <= self.ignore_class < call.columns:
+            raise _validate.no_class(self.ignore_class, call.columns)
+        call.class_weight = NULL
+        if self.class_weight is not None:
+            if self.class_weight.size not in (1, call.columns) or (self.class_weight.size == 1 != call.columns
+                                                                   and self.kind != WEIGHTED_MEAN):
+                raise _validate.wrong_count(self.weight_name, self.class_weight.size, call.columns)
+            p.class_weight = self.class_weight
+            call.class_weight = <const double *>cnp.PyArray_DATA(p.class_weight)
+            call.class_weight_stride = p.class_weight.size > 1
+        call.true_bounds, call.pred_bounds = self.true_bounds, self.pred_bounds
+        call.out_of_bounds = NULL
         if call.rows * call.columns >= 32768:
             call.threads = get_num_threads()
         return p
+
+    cdef tuple losses_shape(self, Prepared p):
+        """The shape of the per-sample losses; of a flat mean over all, when it is taken per element."""
+        cdef int d
+        if self.axis is None:
+            return ()
+        return tuple([p.call.shape[d] for d in range(p.outer)])
+
+    cdef cnp.ndarray spread(self, Prepared p, object array):
+        """A weight or mask of the samples as one of the rows."""
+        return np.broadcast_to(array, (<object>p.y_pred).shape) if p.flat and self.axis is None else array
 
     cdef object output_dtype(self, Prepared p):
         """Gradients are stored as y_pred is, integers apart."""
@@ -394,18 +502,12 @@ cdef class Kernel:
     cdef cnp.ndarray output(self, Prepared p, fl_array *to, cnp.ndarray array):
         """Points a C output at an array of the shape that y_pred was given in."""
         cdef cnp.ndarray view = array
-        cdef int ndim = cnp.PyArray_NDIM(p.y_pred)
-        if cnp.PyArray_NDIM(view) != ndim:
-            aligned = p.y_pred if p.axis is None else np.moveaxis(p.y_pred, -1, p.axis)
+        if cnp.PyArray_NDIM(view) != cnp.PyArray_NDIM(p.y_pred):
+            aligned = p.y_pred if p.axes is None else _validate.move_back(p.y_pred, p.axes)
             view = view.reshape((<object>aligned).shape)
-        if p.axis is not None:
-            view = np.moveaxis(view, p.axis, -1)
-        if ndim == 1 and self.is_pointwise():
-            set_array(to, view, 1, -1)
-        else:
-            set_array(to, view, ndim - 1, ndim - 1)
-            if ndim == 1:
-                to.row_strides[0] = 0
+        if p.axes is not None:
+            view = _validate.move_last(view, p.axes)
+        set_array(to, view, p.outer, p.inner)
         return view
 
     cdef void choose_labels(self, Prepared p):
@@ -424,25 +526,43 @@ cdef class Kernel:
             return 0
         if status == FL_NO_MEMORY:
             raise MemoryError("fastloss: no memory for the partial sums")
-        shape = (<object>p.y_pred).shape if p.y_pred.ndim == 1 and self.is_pointwise() else (<object>p.y_pred).shape[:-1]
+        if status == FL_BAD_TRUE or status == FL_BAD_PRED:
+            name, array = ("y_true", p.y_true) if status == FL_BAD_TRUE else ("y_pred", p.y_pred)
+            bounds = p.call.true_bounds if status == FL_BAD_TRUE else p.call.pred_bounds
+            place = totals.bad_row * p.call.columns + totals.bad_column
+            raise _validate.out_of_bounds(name, array, place, p.axes, bounds.low, bounds.high)
+        shape = (<object>p.y_pred).shape[:p.outer]
         if status == FL_BAD_LABEL:
             raise _validate.bad_label(p.y_true, totals.bad_row, shape, p.call.columns)
         raise _validate.bad_weight(p.sample_weight, totals.bad_row, shape)
 
-    cdef int add_rows(self, Prepared p, fl_totals *totals) except -1:
+    cdef int add_rows(self, Prepared p, fl_totals *totals, bint keep_outputs=False) except -1:
+        """Counts and checks the rows; all that is wrong is to be found now if outputs are the user's arrays."""
         cdef fl_status status
+        cdef fl_totals found = fl_totals(0, 0, 0, 0, 0, 0, 0)
         with nogil:
             status = fl_prepare(&p.call, totals)
-        return self.check(p, status, totals)
+        self.check(p, status, totals)
+        if keep_outputs and self.bounded:
+            with nogil:
+                status = fl_check_bounds(&p.call, &found)
+            self.check(p, status, &found)
+        return 0
 
     cdef int run(self, Prepared p, double factor, fl_totals *totals) except -1:
         cdef fl_status status
         with nogil:
             coalesce(&p.call)
+            if p.call.inner_dimensions > 1:
+                coalesce_columns(&p.call)
             status = fl_run(&p.call, factor, totals)
         return self.check(p, status, totals)
 
     cdef fl_reduction effective(self, Prepared p, fl_reduction reduction):
+        if (p.single and self.kind == POINTWISE_SUM and reduction == FL_MEAN_WITH_SAMPLE_WEIGHT
+                and p.sample_weight is not None and p.sample_weight.size and p.sample_weight.flat[0] != 0):
+            # The weight of the single sample is divided by again.
+            p.call.sample_weight.data = NULL
         return self.reduction_of(p.single, reduction)
 
     cdef fl_reduction reduction_of(self, bint single, fl_reduction reduction):
@@ -461,19 +581,14 @@ cdef class Kernel:
         return _float64(value) if p.call.dtype == FL_FLOAT64 else _float32(<double><float>value)
 
     cdef cnp.ndarray add_losses(self, Prepared p):
-        cdef int outer = 1 if p.y_pred.ndim == 1 and self.is_pointwise() else p.y_pred.ndim - 1
-        cdef int d
-        shape = tuple([(<object>p.y_pred).shape[d] for d in range(outer)])
-        p.losses = np.empty(shape, _float64 if p.call.dtype == FL_FLOAT64 else _float32)
-        set_array(&p.call.losses, p.losses, outer, -1)
-        if outer == 0:
-            p.call.losses.row_strides[0] = 0
+        p.losses = np.empty(self.losses_shape(p), _float64 if p.call.dtype == FL_FLOAT64 else _float32)
+        set_array(&p.call.losses, p.losses, p.outer, 0)
         return p.losses
 
     def value(self, y_true, y_pred, sample_weight, mask, int reduction):
         """The reduced value, or the weighted losses of the samples."""
         cdef Prepared p = self.prepare(y_true, y_pred, sample_weight, mask)
-        cdef fl_totals totals = fl_totals(0, 0, 0, 0, 0, 0)
+        cdef fl_totals totals = fl_totals(0, 0, 0, 0, 0, 0, 0)
         cdef fl_reduction kind = self.effective(p, <fl_reduction>reduction)
         self.choose_labels(p)
         if kind == FL_NONE:
@@ -487,7 +602,7 @@ cdef class Kernel:
     def value_and_grad(self, y_true, y_pred, sample_weight, mask, int reduction, out):
         """The value, and its gradient with respect to y_pred."""
         cdef Prepared p = self.prepare(y_true, y_pred, sample_weight, mask)
-        cdef fl_totals totals = fl_totals(0, 0, 0, 0, 0, 0)
+        cdef fl_totals totals = fl_totals(0, 0, 0, 0, 0, 0, 0)
         cdef fl_reduction kind = self.effective(p, <fl_reduction>reduction)
         cdef double denominator
         gradient, result = _validate.output(
@@ -495,7 +610,7 @@ cdef class Kernel:
         self.choose_labels(p)
         if kind == FL_NONE:
             self.add_losses(p)
-        self.add_rows(p, &totals)
+        self.add_rows(p, &totals, out is not None)
         denominator = fl_denominator(&totals, kind) * fl_row_divisor(self.loss, p.call.columns)
         p.gradient = self.output(p, &p.call.gradient, gradient)
         self.run(p, 0 if denominator == 0 else 1 / denominator, &totals)
@@ -508,13 +623,13 @@ cdef class Kernel:
     def grad_and_hess(self, y_true, y_pred, sample_weight, out):
         """Gradient and Hessian diagonal of each element's own loss, times the weights."""
         cdef Prepared p = self.prepare(y_true, y_pred, sample_weight, None)
-        cdef fl_totals totals = fl_totals(0, 0, 0, 0, 0, 0)
+        cdef fl_totals totals = fl_totals(0, 0, 0, 0, 0, 0, 0)
         dtype, inputs = self.output_dtype(p), (p.y_true, p.sample_weight)
         gradient_out, hessian_out = _validate.output_pair(out)
         gradient, gradient_result = _validate.output("out[0]", gradient_out, p.original, dtype, inputs)
         hessian, hessian_result = _validate.output("out[1]", hessian_out, p.original, dtype, inputs)
         self.choose_labels(p)
-        self.add_rows(p, &totals)
+        self.add_rows(p, &totals, out is not None)
         p.gradient = self.output(p, &p.call.gradient, gradient)
         p.hessian = self.output(p, &p.call.hessian, hessian)
         self.run(p, 1, &totals)
@@ -539,7 +654,7 @@ cdef class Accumulator:
 
     def __init__(self, Kernel kernel, int reduction):
         self.kernel, self.reduction = kernel, <fl_reduction>reduction
-        self.totals = fl_totals(0, 0, 0, 0, 0, 0)
+        self.totals = fl_totals(0, 0, 0, 0, 0, 0, 0)
         self.single = False
         self.binary = kernel.sign_labels
         self.needs_labels = kernel.sign_labels
@@ -556,13 +671,13 @@ cdef class Accumulator:
         """Rows of y_pred that chunks are to be a multiple of."""
         ndim = len(shape)
         if ndim < 2:
-            return fl_block_rows(1) if self.kernel.is_pointwise() else 1
-        axis = self.kernel.axis % ndim
-        if axis == 0:
+            return fl_block_rows(1) if self.kernel.is_flat(ndim) else max(shape[0], 1) if ndim else 1
+        axes = _validate.normalize_axes(self.kernel.axis, ndim)
+        if 0 in axes:
             # The first axis is no batch: there is one chunk.
             return max(shape[0], 1)
-        rows = fl_block_rows(shape[axis])
-        inner = int(np.prod([extent for d, extent in enumerate(shape) if d not in (0, axis)]))
+        rows = fl_block_rows(int(np.prod([shape[d] for d in axes])))
+        inner = int(np.prod([extent for d, extent in enumerate(shape) if d != 0 and d not in axes]))
         return rows // int(np.gcd(rows, inner))
 
     def update(self, y_true, y_pred, sample_weight=None, losses=None):
@@ -580,12 +695,12 @@ cdef class Accumulator:
     def gradient(self, y_true, y_pred, sample_weight=None, out=None):
         """The chunk's part of the gradient of the reduced value, after the last update."""
         cdef Prepared p = self.kernel.prepare(y_true, y_pred, sample_weight, None)
-        cdef fl_totals ignored = fl_totals(0, 0, 0, 0, 0, 0)
+        cdef fl_totals ignored = fl_totals(0, 0, 0, 0, 0, 0, 0)
         cdef double denominator = fl_denominator(&self.totals, self.kernel.effective(p, self.reduction))
         gradient, result = _validate.output(
             "out", out, p.original, self.kernel.output_dtype(p), (p.y_true, p.sample_weight))
         self.kernel.apply_labels(p, self.binary)
-        self.kernel.add_rows(p, &ignored)
+        self.kernel.add_rows(p, &ignored, out is not None)
         denominator *= fl_row_divisor(self.kernel.loss, p.call.columns)
         p.gradient = self.kernel.output(p, &p.call.gradient, gradient)
         self.kernel.run(p, 0 if denominator == 0 else 1 / denominator, &ignored)

@@ -128,6 +128,30 @@ def float_dtype(value):
     return name
 
 
+# Bounds of y_true and y_pred; NaN is within all of them.
+PROBABILITY = (0.0, 1.0)
+FINITE = (0.0, float(np.finfo(np.float64).max))
+NONNEGATIVE = (0.0, math.inf)
+POSITIVE = (float(np.finfo(np.float64).smallest_subnormal), math.inf)
+
+
+def weights(name, value):
+    """`value` as a list of finite floats >= 0, a single one of them, or None."""
+    if value is None:
+        return None
+    array = as_array(name, value)
+    if array.ndim > 1:
+        raise ValueError(f"{name}: shape {array.shape}, expected a number or one for each class")
+    result = array.astype(np.float64)
+    bad = ~(np.isfinite(result) & (result >= 0))
+    if bad.any():
+        index = tuple(int(i) for i in np.argwhere(bad)[0])
+        found = float(result[index])
+        where = f" at index {index}" if index else ""
+        raise InputError(f"{name}: {found!r}{where}, expected a finite number >= 0", name, index, found)
+    return result.tolist()
+
+
 def align_ranks(y_true, y_pred):
     """Adds or removes a last axis of length 1 where one array has it and the other has not."""
     if y_pred.ndim == y_true.ndim + 1 and y_pred.shape[-1] == 1:
@@ -142,16 +166,15 @@ def align_ranks(y_true, y_pred):
 
 
 def align(y_true, y_pred, axis, sparse):
-    """Rank alignment as Keras does it, and the class axis moved last.
+    """Rank alignment as Keras does it, and the axes of a sample's elements moved last.
 
-    Returns y_true, y_pred and the axis that was moved, or None.
+    Returns y_true, y_pred, the axes that were moved, or None, and how many belong to a sample.
     """
     given = y_true.shape, y_pred.shape
     if y_pred.ndim == 0:
         y_pred = y_pred.reshape(1)
-    axis = integer("axis", axis)
     if sparse:
-        axis = normalize_axis(axis, y_pred)
+        (axis,) = normalize_axes(axis, y_pred.ndim, y_pred.shape)
         expected = y_pred.shape[:axis] + y_pred.shape[axis + 1 :]
         if y_true.ndim == y_pred.ndim and y_true.shape[axis] == 1:
             y_true = y_true.reshape(y_true.shape[:axis] + y_true.shape[axis + 1 :])
@@ -170,17 +193,45 @@ def align(y_true, y_pred, axis, sparse):
             raise ValueError(
                 f"y_true: shape {given[0]} differs from y_pred's shape {given[1]}; nothing is broadcast"
             )
-        axis = normalize_axis(axis, y_pred)
-    if axis == y_pred.ndim - 1:
-        return y_true, y_pred, None
-    return y_true if sparse else np.moveaxis(y_true, axis, -1), np.moveaxis(y_pred, axis, -1), axis
+    axes = normalize_axes(axis, y_pred.ndim, y_pred.shape)
+    last = tuple(range(y_pred.ndim - len(axes), y_pred.ndim))
+    if axes == last:
+        return y_true, y_pred, None, len(axes)
+    return y_true if sparse else move_last(y_true, axes), move_last(y_pred, axes), axes, len(axes)
 
 
-def normalize_axis(axis, y_pred):
-    """`axis` counted from the front."""
-    if not -y_pred.ndim <= axis < y_pred.ndim:
-        raise ValueError(f"axis: {axis} is out of range for y_pred of shape {y_pred.shape}")
-    return axis % y_pred.ndim
+def axes(name, value):
+    """`value` as an axis, a tuple of axes, or None for all."""
+    if value is None:
+        return None
+    if isinstance(value, tuple | list):
+        return tuple(integer(name, axis) for axis in value)
+    return integer(name, value)
+
+
+def normalize_axes(axis, ndim, shape=None):
+    """The axes counted from the front, in order."""
+    if axis is None:
+        return tuple(range(ndim))
+    given = axis if isinstance(axis, tuple) else (axis,)
+    for value in given:
+        if not -ndim <= value < ndim:
+            what = f"{ndim} dimensions" if shape is None else f"shape {shape}"
+            raise ValueError(f"axis: {value} is out of range for y_pred of {what}")
+    found = tuple(sorted(value % ndim for value in given))
+    if len(set(found)) < len(found):
+        raise ValueError(f"axis: {axis} names an axis twice")
+    return found
+
+
+def move_last(array, axes):
+    """The view with these axes last."""
+    return np.moveaxis(array, axes, range(-len(axes), 0))
+
+
+def move_back(array, axes):
+    """The inverse of `move_last`."""
+    return np.moveaxis(array, range(-len(axes), 0), axes)
 
 
 def per_sample(name, value, shape):
@@ -209,6 +260,31 @@ def bad_label(y_true, row, shape, classes):
     value = y_true[index].item() if y_true.dtype.kind != "V" else float(y_true[index])
     wanted = f"an integer from 0 to {classes - 1}" if classes else "no label: y_pred has no classes"
     return InputError(f"y_true: label {value!r} at index {index}, expected {wanted}", "y_true", index, value)
+
+
+def out_of_bounds(name, array, place, axes, low, high):
+    """The error of an element out of bounds: the one at `place` of the array with these axes moved last."""
+    position = np.unravel_index(place, array.shape)
+    value = float(array[position])
+    order = [d for d in range(array.ndim) if d not in (axes or ())] + list(axes or ())
+    index = tuple(int(position[order.index(d)]) for d in range(array.ndim))
+    if low > 0:
+        wanted = "a number > 0"
+    elif high < FINITE[1]:
+        wanted = f"a number from {low:g} to {high:g}"
+    else:
+        wanted = f"a {'finite ' if high == FINITE[1] else ''}number >= {low:g}"
+    return InputError(f"{name}: {array[position]} at index {index}, expected {wanted}", name, index, value)
+
+
+def no_class(ignore_class, classes):
+    """The error of an ignored class that dense labels do not have."""
+    return ValueError(f"ignore_class: {ignore_class} is no class of y_true, which has {classes} of them")
+
+
+def wrong_count(name, count, columns):
+    """The error of weights of another number than the classes'."""
+    return ValueError(f"{name}: {count} weight{'s' * (count != 1)} for {columns} classes")
 
 
 def bad_weight(sample_weight, row, shape):

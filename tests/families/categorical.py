@@ -4,7 +4,7 @@
 import numpy as np
 
 import reference
-from table import INF, NAN, Bad, LossCase, Sample, Special, as_is, confident, extremes, magnitudes, one_hot, softmax
+from table import FINITE, INF, NAN, Bad, LossCase, Sample, Special, as_is, confident, extremes, magnitudes, one_hot, softmax
 
 # What each number of classes stands for: 1: degenerate; 2, 3, 7, 10: vectors run across rows, with and without a power of
 # two; 17, 33: one more than a vector register or an unrolled step; 100: a row of ordinary size; 1000: just within a block;
@@ -161,7 +161,6 @@ PROBABILITY_SPECIALS = (
     (0, (NAN, 0.5, 0.5), NAN, (NAN,) * 3, None),
     (1, (0.0, 1.0, NAN), NAN, (NAN,) * 3, None),
     (1, (0.0, 0.0, 0.0), NAN, None, None),  # nothing to normalise: 0/0
-    (0, (INF, 0.5, 0.5), NAN, None, None),
     (2, (0.5, NAN) + (0.5,) * 2500, NAN, None, None),
 )
 
@@ -172,13 +171,10 @@ def categorical_case(sparse, from_logits):
     make_rows = logit_rows if from_logits else probability_rows
     special_rows = LOGIT_SPECIALS if from_logits else PROBABILITY_SPECIALS
     kernel = name + ("_from_logits" if from_logits else "")
-    bad = (Bad("axis", 1.5), Bad("axis", "x"))
+    bad = (Bad("axis", 1.5), Bad("axis", "x"), Bad("ignore_class", "x"), Bad("class_weight", [1.0, -1.0, 1.0]))
+    bad += (Bad("label_smoothing", NAN), Bad("label_smoothing", -0.1), Bad("label_smoothing", "x"))
     if not from_logits:
         bad += (Bad("epsilon", 0.0), Bad("epsilon", -1e-7), Bad("epsilon", NAN), Bad("epsilon", "x"))
-    if sparse:
-        bad += (Bad("ignore_class", "x"),)
-    else:
-        bad += (Bad("label_smoothing", NAN), Bad("label_smoothing", -0.1), Bad("label_smoothing", "x"))
     parameters = ({}, {"ignore_class": 0}) if sparse else ({}, {"label_smoothing": 0.25})
     if not sparse and from_logits:
         make_rows = without_excluded(make_rows)  # the sparse case has the excluded classes, on the same rows
@@ -194,6 +190,8 @@ def categorical_case(sparse, from_logits):
         row="class",
         sparse=sparse,
         soft_labels=not sparse,
+        true_bounds=(-INF if sparse else 0.0, INF),
+        pred_bounds=(-INF, INF) if from_logits else (0.0, FINITE),
         blur=0.75,  # p / sum(p) is a quotient of two rounded numbers
         specials=class_specials(special_rows, sparse),
         bad=bad,

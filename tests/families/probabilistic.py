@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Losses of a probability, a rate or a logit for each element."""
 
+import functools
+
 import numpy as np
 
 import reference
@@ -47,8 +49,8 @@ def draw_counts(rng, shape):
 
 def kl_samples(rng, dtype):
     y = rng.uniform(0.01, 1, 40).astype(dtype)
-    edges = [-1.0, -1e-30, 0.0, 2e-7, 0.5, 2.0, 1e30]
-    edges = np.concatenate([edges, around(1.0, dtype), [float(np.dtype(dtype).type(1e-8))]])
+    edges = [0.0, 1e-30, 2e-7, 0.5]
+    edges = np.concatenate([edges, around(1.0, dtype, (0, -1, -2)), [float(np.dtype(dtype).type(1e-8))]])
     return [
         elements(
             dtype,
@@ -56,10 +58,10 @@ def kl_samples(rng, dtype):
             # log(y/p) of nearly equal numbers
             (y, y + rng.integers(-9, 10, y.size) * np.spacing(y)),
             (magnitudes(rng, 40, 1e-7, 1.0, False), magnitudes(rng, 40, 1e-7, 1.0, False)),
-            (magnitudes(rng, 60), magnitudes(rng, 60)),
+            (magnitudes(rng, 60, 1e-30, 1.0, False), magnitudes(rng, 60, 1e-30, 1.0, False)),
             cross(edges, edges),
             cross([0.25], around(1e-7, dtype)),
-            cross([0.25], extremes(dtype)),
+            cross([0.25], [x for x in extremes(dtype, signed=False) if x <= 1]),
         )
     ]
 
@@ -80,6 +82,7 @@ def binary_probability_samples(rng, dtype):
     tiny = 10.0 ** -np.arange(1.0, 31)
     p = np.concatenate([rng.uniform(0, 1, 40), tiny, 1 - tiny[:16], magnitudes(rng, 30), extremes(dtype)])
     p = np.concatenate([p, around([1e-7, 1 - 1e-7], dtype)])
+    p = p[(p >= 0) & (p <= 1)]
     return [elements(dtype, cross([0.0, 1.0], p), (rng.uniform(0, 1, p.size), p))]
 
 
@@ -91,6 +94,49 @@ def draw_binary(prediction):
 
 
 BINARY = (Bad("label_smoothing", NAN), Bad("label_smoothing", -0.1), Bad("label_smoothing", "x"), Bad("axis", "x"))
+WEIGHTS = (Bad("pos_weight", -1.0), Bad("pos_weight", NAN), Bad("pos_weight", INF), Bad("pos_weight", "x"))
+
+PROBABILITY_SPECIALS = (
+    Special(1.0, NAN, NAN, NAN, NAN),
+    Special(NAN, 0.5, NAN, NAN, NAN),
+    Special(0.0, 1.0, 16.11809565095832, 0.0, 0.0),  # clipped
+    Special(0.0, 0.0, 1.0000000500000033e-07, 0.0, 0.0),
+)
+
+LOGIT_SPECIALS = (
+    Special(1.0, NAN, NAN, NAN, NAN),
+    Special(NAN, 0.5, NAN, NAN),
+    Special(1.0, INF, 0.0, 0.0, 0.0),
+    Special(0.0, -INF, 0.0, 0.0, 0.0),
+    Special(1.0, -INF, INF, None, 0.0),
+    Special(0.0, INF, INF, 1.0, 0.0),
+    Special(0.5, INF, INF, 0.5, 0.0),
+    Special(0.5, -INF, INF, None, 0.0),
+)
+
+
+def binary_case(from_logits, weight):
+    """The four cases share labels, specials and bad arguments."""
+    name = "binary_crossentropy" + ("_from_logits" if from_logits else "")
+    formula = getattr(reference, name)
+    epsilons = () if from_logits else ({"epsilon": 2.0**-10},)
+    return LossCase(
+        name=name if weight is None else f"weighted_{name}",
+        loss="BinaryCrossentropy",
+        handle="binary_crossentropy",
+        reference=formula if weight is None else functools.partial(formula, pos_weight=weight),
+        samples=binary_logit_samples if from_logits else binary_probability_samples,
+        draw=draw_binary(as_is if from_logits else sigmoid),
+        soft_labels=True,
+        fixed={"from_logits": from_logits} | ({} if weight is None else {"pos_weight": weight}),
+        parameters=({}, {"label_smoothing": 0.25}, *epsilons),
+        true_bounds=(0.0, 1.0),
+        pred_bounds=(-INF, INF) if from_logits else (0.0, 1.0),
+        class_weight="" if weight is None else "pos_weight",
+        specials=LOGIT_SPECIALS if from_logits else PROBABILITY_SPECIALS,
+        bad=BINARY + (() if from_logits else EPSILONS) + (() if weight is None else WEIGHTS),
+    )
+
 
 CASES = (
     LossCase(
@@ -122,51 +168,11 @@ CASES = (
         specials=(
             Special(0.5, NAN, NAN, NAN, NAN),
             Special(NAN, 0.5, NAN, NAN, NAN),
-            Special(1.0, INF, 0.0, 0.0, 0.0),  # clipped to 1
-            Special(INF, 1.0, 0.0, -1.0, 1.0),
-            Special(1.0, -INF, 16.11809565095832, 0.0, 0.0),
+            Special(1.0, 0.0, 16.11809565095832, 0.0, 0.0),
         ),
+        true_bounds=(0.0, 1.0),
+        pred_bounds=(0.0, 1.0),
         bad=EPSILONS,
     ),
-    LossCase(
-        name="binary_crossentropy",
-        loss="BinaryCrossentropy",
-        handle="binary_crossentropy",
-        reference=reference.binary_crossentropy,
-        samples=binary_probability_samples,
-        draw=draw_binary(sigmoid),
-        soft_labels=True,
-        fixed={"from_logits": False},
-        parameters=({}, {"label_smoothing": 0.25}, {"epsilon": 2.0**-10}),
-        specials=(
-            Special(1.0, NAN, NAN, NAN, NAN),
-            Special(NAN, 0.5, NAN, NAN, NAN),
-            Special(1.0, INF, 1.0000000500000033e-07, 0.0, 0.0),  # clipped to 1 - epsilon
-            Special(0.0, INF, 16.11809565095832, 0.0, 0.0),
-            Special(1.0, -INF, 16.11809565095832, 0.0, 0.0),
-        ),
-        bad=BINARY + EPSILONS,
-    ),
-    LossCase(
-        name="binary_crossentropy_from_logits",
-        loss="BinaryCrossentropy",
-        handle="binary_crossentropy",
-        reference=reference.binary_crossentropy_from_logits,
-        samples=binary_logit_samples,
-        draw=draw_binary(as_is),
-        soft_labels=True,
-        fixed={"from_logits": True},
-        parameters=({}, {"label_smoothing": 0.25}),
-        specials=(
-            Special(1.0, NAN, NAN, NAN, NAN),
-            Special(NAN, 0.5, NAN, NAN),
-            Special(1.0, INF, 0.0, 0.0, 0.0),
-            Special(0.0, -INF, 0.0, 0.0, 0.0),
-            Special(1.0, -INF, INF, -1.0, 0.0),
-            Special(0.0, INF, INF, 1.0, 0.0),
-            Special(0.5, INF, INF, 0.5, 0.0),
-            Special(0.5, -INF, INF, -0.5, 0.0),
-        ),
-        bad=BINARY,
-    ),
+    *(binary_case(from_logits, weight) for from_logits in (False, True) for weight in (None, 2.5)),
 )

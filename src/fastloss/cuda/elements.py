@@ -145,6 +145,46 @@ def binary_crossentropy_from_logits(real, y_true, y_pred):
     return value, other * up - y_true * down, small * large
 
 
+# The same with the weight of positives: (real, y_true, y_pred, class_weight, *parameters)
+
+
+@element
+def weighted_binary_crossentropy(real, y_true, y_pred, class_weight, epsilon):
+    p = real(0) if y_pred < real(0) else y_pred
+    p = real(1) if p > real(1) else p
+    q = real(1) - p
+    own = class_weight * y_true
+    other = real(1) - y_true
+    least = -math.log1p(-epsilon)
+    most = -math.log(epsilon)
+    a = most if p < epsilon else -math.log(p)
+    a = least if a < least else a
+    b = most if q < epsilon else -math.log1p(-p)
+    b = least if b < least else b
+    gradient = hessian = real(0) * p
+    if p >= epsilon and q >= epsilon:
+        positive = own / p
+        negative = other / q
+        gradient = negative - positive
+        hessian = positive / p + negative / q
+    return own * a + other * b, gradient, hessian
+
+
+@element
+def weighted_binary_crossentropy_from_logits(real, y_true, y_pred, class_weight):
+    a = abs(y_pred)
+    t = math.exp(-a)
+    own = class_weight * y_true
+    other = real(1) - y_true
+    large = real(1) / (real(1) + t)
+    small = t * large
+    up = large if y_pred > real(0) else small
+    down = small if y_pred > real(0) else large
+    wrong = other if y_pred > real(0) else own
+    value = (real(0) if wrong == real(0) else wrong * a) + (own + other) * math.log1p(t)
+    return value, other * up - own * down, (own + other) * (small * large)
+
+
 # Losses of the log-probability of a class: (real, log_probability, *parameters) -> (value, slope, curvature)
 
 

@@ -4,7 +4,7 @@
 import numpy as np
 
 from fastloss._kernels import Kernel
-from fastloss._validate import boolean, epsilon_number, integer, label, number
+from fastloss._validate import FINITE, NONNEGATIVE, boolean, epsilon_number, integer, label, number, weights
 from fastloss.base import MEAN, NativeLoss, exported, handle, per_sample, set_common
 
 
@@ -17,10 +17,33 @@ def numpy_log_probabilities(loss, y_pred):
     return np.log(np.clip(share, loss.epsilon, 1 - loss.epsilon))
 
 
+def log_probability_kernel(loss, name, parameters=(), sparse=False, class_weight=None):
+    """The kernel of a loss of log-probabilities, `name` for dense or integer labels.
+
+    Integer labels that are smoothed have weight on every class: they take the kernel of the dense ones.
+    """
+    smoothing = number("label_smoothing", loss.label_smoothing, low=0, high=1)
+    from_logits = boolean("from_logits", loss.from_logits)
+    return Kernel(
+        f"{'sparse_' if sparse and not smoothing else ''}{name}{'_from_logits' if from_logits else ''}",
+        (*(() if from_logits else (epsilon_number(loss.epsilon),)), *parameters),
+        axis=integer("axis", loss.axis),
+        dtype=loss.dtype,
+        label_scale=1 - smoothing,
+        label_shift=smoothing,
+        shift_per_class=True,
+        labels=sparse and smoothing > 0,
+        ignore_class=label("ignore_class", loss.ignore_class),
+        class_weight=class_weight,
+        true_bounds=NONNEGATIVE,
+        **({} if from_logits else {"pred_bounds": FINITE}),
+    )
+
+
 class CategoricalCrossentropy(NativeLoss):
     """Cross-entropy with dense labels.
 
-    Formula, for each sample, with y smoothed to ``y_true * (1 - s) + s / classes``; from logits z::
+    Formula, for each sample, with ``y = class_weight * (y_true * (1 - s) + s / classes)``; from logits z::
 
         value       = sum(y * (logsumexp(z) - z))
         gradient_k  = sum(y) * p_k - y_k,  p = softmax(z)
@@ -32,8 +55,9 @@ class CategoricalCrossentropy(NativeLoss):
         gradient_k  = -u_k * y_k / p_k + sum(u * y) / S,  u_k = 0 where clipped, else 1
         hessian_kk  = u_k * y_k / p_k**2 - sum(u * y) / S**2
 
-    The value is reduced as `Loss` describes. Logits are never clipped: a confident right prediction keeps all
-    its digits. A class with label 0 may have the logit -inf.
+    The value is reduced as `Loss` describes: class_weight changes the loss of a sample, not what a mean
+    divides by. Logits are never clipped: a confident right prediction keeps all its digits. A class with
+    label 0 may have the logit -inf.
 
     Args:
         from_logits: Whether y_pred holds logits. Default False.
@@ -41,13 +65,16 @@ class CategoricalCrossentropy(NativeLoss):
         axis: The axis of the classes. Default -1.
         reduction, name, dtype: See `Loss`.
         epsilon: The clip of probabilities, between 0 and 0.5. Default 1e-7.
+        class_weight: Finite, >= 0, one for each class. Default None: 1.
+        ignore_class: A class; samples whose largest label, the first if several, is that class do not count.
+            Default None.
 
     Shapes:
-        y_true, y_pred: ``(..., classes)``, equal.
+        y_true, y_pred: ``(..., classes)``, equal; y_true, and probabilities, >= 0.
         result: ``()``, or ``(...,)`` for ``reduction=None``.
 
     Raises:
-        ValueError: Shapes differ, or an argument is out of range.
+        ValueError: Shapes differ, or an argument or element is out of range.
 
     Accuracy: relative error below 1e-6 in float32 and 1e-14 in float64 for one-hot labels.
 
@@ -73,25 +100,20 @@ class CategoricalCrossentropy(NativeLoss):
         dtype=None,
         *,
         epsilon=1e-7,
+        class_weight=None,
+        ignore_class=None,
     ):
         set_common(self, name, reduction, dtype)
         self.from_logits = boolean("from_logits", from_logits)
         self.label_smoothing = number("label_smoothing", label_smoothing, low=0, high=1)
         self.axis = integer("axis", axis)
         self.epsilon = epsilon_number(epsilon)
+        self.class_weight = weights("class_weight", class_weight)
+        self.ignore_class = label("ignore_class", ignore_class)
 
     def _kernel(self):
-        smoothing = number("label_smoothing", self.label_smoothing, low=0, high=1)
-        options = dict(
-            axis=self.axis,
-            dtype=self.dtype,
-            label_scale=1 - smoothing,
-            label_shift=smoothing,
-            shift_per_class=True,
-        )
-        if boolean("from_logits", self.from_logits):
-            return Kernel("categorical_crossentropy_from_logits", **options)
-        return Kernel("categorical_crossentropy", (epsilon_number(self.epsilon),), **options)
+        class_weight = weights("class_weight", self.class_weight)
+        return log_probability_kernel(self, "categorical_crossentropy", class_weight=class_weight)
 
     def numpy_formula(self, y_true, y_pred):
         """See `NativeLoss.numpy_formula`."""
@@ -100,12 +122,24 @@ class CategoricalCrossentropy(NativeLoss):
 
 
 @handle(CategoricalCrossentropy)
-def categorical_crossentropy(y_true, y_pred, from_logits=False, label_smoothing=0.0, axis=-1, *, epsilon=1e-7):
+def categorical_crossentropy(
+    y_true,
+    y_pred,
+    from_logits=False,
+    label_smoothing=0.0,
+    axis=-1,
+    *,
+    epsilon=1e-7,
+    class_weight=None,
+    ignore_class=None,
+):
     """Example:
     >>> f"{categorical_crossentropy([[0.0, 1.0]], [[0.5, 0.5]])[0]:.6f}"
     '0.693147'
     """
-    loss = CategoricalCrossentropy(from_logits, label_smoothing, axis, epsilon=epsilon)
+    loss = CategoricalCrossentropy(
+        from_logits, label_smoothing, axis, epsilon=epsilon, class_weight=class_weight, ignore_class=ignore_class
+    )
     return per_sample(loss, y_true, y_pred)
 
 
@@ -122,6 +156,8 @@ class SparseCategoricalCrossentropy(NativeLoss):
         axis: The axis of the classes. Default -1.
         name, dtype: See `Loss`.
         epsilon: The clip of probabilities, between 0 and 0.5. Default 1e-7.
+        class_weight: Finite, >= 0, one for each class. Default None: 1.
+        label_smoothing: s, from 0 to 1: the label has 1 - s of the weight, and all classes share s. Default 0.
 
     Shapes:
         y_true: ``(...,)`` or ``(..., 1)``; any integer dtype, or floats that are integers.
@@ -129,7 +165,8 @@ class SparseCategoricalCrossentropy(NativeLoss):
         result: ``()``, or ``(...,)`` for ``reduction=None``.
 
     Raises:
-        ValueError: Shapes do not fit, a label is fractional or no class, or an argument is out of range.
+        ValueError: Shapes do not fit, a label is fractional or no class, a probability is negative, or an
+            argument is out of range.
 
     Accuracy: relative error below 1e-6 in float32 and 1e-14 in float64.
 
@@ -155,18 +192,20 @@ class SparseCategoricalCrossentropy(NativeLoss):
         dtype=None,
         *,
         epsilon=1e-7,
+        class_weight=None,
+        label_smoothing=0.0,
     ):
         set_common(self, name, reduction, dtype)
         self.from_logits = boolean("from_logits", from_logits)
         self.ignore_class = label("ignore_class", ignore_class)
         self.axis = integer("axis", axis)
         self.epsilon = epsilon_number(epsilon)
+        self.class_weight = weights("class_weight", class_weight)
+        self.label_smoothing = number("label_smoothing", label_smoothing, low=0, high=1)
 
     def _kernel(self):
-        options = dict(axis=self.axis, dtype=self.dtype, ignore_class=label("ignore_class", self.ignore_class))
-        if boolean("from_logits", self.from_logits):
-            return Kernel("sparse_categorical_crossentropy_from_logits", **options)
-        return Kernel("sparse_categorical_crossentropy", (epsilon_number(self.epsilon),), **options)
+        class_weight = weights("class_weight", self.class_weight)
+        return log_probability_kernel(self, "categorical_crossentropy", sparse=True, class_weight=class_weight)
 
     def numpy_formula(self, y_true, y_pred):
         """See `NativeLoss.numpy_formula`."""
@@ -175,12 +214,29 @@ class SparseCategoricalCrossentropy(NativeLoss):
 
 
 @handle(SparseCategoricalCrossentropy)
-def sparse_categorical_crossentropy(y_true, y_pred, from_logits=False, ignore_class=None, axis=-1, *, epsilon=1e-7):
+def sparse_categorical_crossentropy(
+    y_true,
+    y_pred,
+    from_logits=False,
+    ignore_class=None,
+    axis=-1,
+    *,
+    epsilon=1e-7,
+    class_weight=None,
+    label_smoothing=0.0,
+):
     """Example:
     >>> f"{sparse_categorical_crossentropy([1], [[0.5, 0.5]])[0]:.6f}"
     '0.693147'
     """
-    loss = SparseCategoricalCrossentropy(from_logits, ignore_class, axis=axis, epsilon=epsilon)
+    loss = SparseCategoricalCrossentropy(
+        from_logits,
+        ignore_class,
+        axis=axis,
+        epsilon=epsilon,
+        class_weight=class_weight,
+        label_smoothing=label_smoothing,
+    )
     return per_sample(loss, y_true, y_pred)
 
 

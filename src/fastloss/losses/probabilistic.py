@@ -4,7 +4,7 @@
 import numpy as np
 
 from fastloss._kernels import Kernel
-from fastloss._validate import boolean, epsilon_number, integer, number
+from fastloss._validate import PROBABILITY, axes, boolean, epsilon_number, number, weights
 from fastloss.base import MEAN, NativeLoss, exported, handle, per_sample, set_common
 
 
@@ -81,7 +81,7 @@ class KLDivergence(NativeLoss):
         result: ``()``, or ``(...,)`` for ``reduction=None``.
 
     Raises:
-        ValueError: Shapes differ, or epsilon is out of range.
+        ValueError: Shapes differ, an element is outside [0, 1], or epsilon is out of range.
 
     Accuracy: each element's relative error below 1e-6 in float32 and 1e-14 in float64.
 
@@ -99,7 +99,13 @@ class KLDivergence(NativeLoss):
         self.epsilon = epsilon_number(epsilon)
 
     def _kernel(self):
-        return Kernel("kl_divergence", (epsilon_number(self.epsilon),), dtype=self.dtype)
+        return Kernel(
+            "kl_divergence",
+            (epsilon_number(self.epsilon),),
+            dtype=self.dtype,
+            true_bounds=PROBABILITY,
+            pred_bounds=PROBABILITY,
+        )
 
     def numpy_formula(self, y_true, y_pred):
         """See `NativeLoss.numpy_formula`."""
@@ -119,17 +125,18 @@ def kl_divergence(y_true, y_pred, *, epsilon=1e-7):
 class BinaryCrossentropy(NativeLoss):
     """Binary cross-entropy.
 
-    Formula, for each element, with y smoothed to ``y_true * (1 - s) + s / 2``; from logits z::
+    Formula, for each element, with y smoothed to ``y_true * (1 - s) + s / 2`` and the weight w of positives;
+    from logits z::
 
-        value    = log(1 + exp(z)) - y * z
-        gradient = sigmoid(z) - y
-        hessian  = sigmoid(z) * (1 - sigmoid(z))
+        value    = w * y * log(1 + exp(-z)) + (1 - y) * log(1 + exp(z))
+        gradient = (1 - y) * sigmoid(z) - w * y * sigmoid(-z)
+        hessian  = (w * y + 1 - y) * sigmoid(z) * sigmoid(-z)
 
     from probabilities p, clipped to ``[epsilon, 1 - epsilon]``::
 
-        value    = -(y * log(p) + (1 - y) * log(1 - p))
-        gradient = (1 - y) / (1 - p) - y / p            where p is not clipped, else 0
-        hessian  = y / p**2 + (1 - y) / (1 - p)**2      where p is not clipped, else 0
+        value    = -(w * y * log(p) + (1 - y) * log(1 - p))
+        gradient = (1 - y) / (1 - p) - w * y / p            where p is not clipped, else 0
+        hessian  = w * y / p**2 + (1 - y) / (1 - p)**2      where p is not clipped, else 0
 
     The value is averaged over `axis`, then reduced as `Loss` describes. Logits are never clipped: a confident
     right prediction keeps all its digits.
@@ -137,22 +144,25 @@ class BinaryCrossentropy(NativeLoss):
     Args:
         from_logits: Whether y_pred holds logits. Default False.
         label_smoothing: s, from 0 to 1. Default 0.
-        axis: The axis that is averaged over. Default -1.
+        axis: The axis that is averaged over, a tuple of several, or None for all. Default -1.
         reduction, name, dtype: See `Loss`.
         epsilon: The clip of probabilities, between 0 and 0.5. Default 1e-7.
+        pos_weight: w, finite and >= 0, a number or one for each entry along `axis`. Default None: 1.
 
     Shapes:
-        y_true, y_pred: ``(..., n)``, equal.
+        y_true, y_pred: ``(..., n)``, equal; y_true, and probabilities, in [0, 1].
         result: ``()``, or ``(...,)`` for ``reduction=None``.
 
     Raises:
-        ValueError: Shapes differ, or an argument is out of range.
+        ValueError: Shapes differ, an element is outside [0, 1], or an argument is out of range.
 
     Accuracy: relative error below 1e-6 in float32 and 1e-14 in float64 for labels of 0 and 1.
 
     Example:
         >>> f"{BinaryCrossentropy(from_logits=True)([[1.0]], [[50.0]]):.6g}"
         '1.92875e-22'
+
+    References: pos_weight is that of torch.nn.BCEWithLogitsLoss.
     """
 
     aliases = ("bce", "BCE")
@@ -173,38 +183,53 @@ class BinaryCrossentropy(NativeLoss):
         dtype=None,
         *,
         epsilon=1e-7,
+        pos_weight=None,
     ):
         set_common(self, name, reduction, dtype)
         self.from_logits = boolean("from_logits", from_logits)
         self.label_smoothing = number("label_smoothing", label_smoothing, low=0, high=1)
-        self.axis = integer("axis", axis)
+        self.axis = axes("axis", axis)
         self.epsilon = epsilon_number(epsilon)
+        self.pos_weight = weights("pos_weight", pos_weight)
 
     def _kernel(self):
         smoothing = number("label_smoothing", self.label_smoothing, low=0, high=1)
-        options = dict(axis=self.axis, dtype=self.dtype, label_scale=1 - smoothing, label_shift=smoothing / 2)
-        if boolean("from_logits", self.from_logits):
-            return Kernel("binary_crossentropy_from_logits", **options)
-        return Kernel("binary_crossentropy", (epsilon_number(self.epsilon),), **options)
+        from_logits = boolean("from_logits", self.from_logits)
+        weight = weights("pos_weight", self.pos_weight)
+        return Kernel(
+            f"{'' if weight is None else 'weighted_'}binary_crossentropy{'_from_logits' if from_logits else ''}",
+            () if from_logits else (epsilon_number(self.epsilon),),
+            axis=axes("axis", self.axis),
+            dtype=self.dtype,
+            label_scale=1 - smoothing,
+            label_shift=smoothing / 2,
+            class_weight=weight,
+            weight_name="pos_weight",
+            true_bounds=PROBABILITY,
+            **({} if from_logits else {"pred_bounds": PROBABILITY}),
+        )
 
     def numpy_formula(self, y_true, y_pred):
         """See `NativeLoss.numpy_formula`."""
         y_true = y_true * (1 - self.label_smoothing) + self.label_smoothing / 2
+        weight = 1 if self.pos_weight is None else self.pos_weight
         if self.from_logits:
-            losses = np.maximum(y_pred, 0) - y_true * y_pred + np.log1p(np.exp(-np.abs(y_pred)))
+            # log(1 + exp(-z))
+            other = np.log1p(np.exp(-np.abs(y_pred))) + np.maximum(-y_pred, 0)
+            losses = weight * y_true * other + (1 - y_true) * (other + y_pred)
         else:
             y_pred = np.clip(y_pred, self.epsilon, 1 - self.epsilon)
-            losses = -(y_true * np.log(y_pred) + (1 - y_true) * np.log(1 - y_pred))
+            losses = -(weight * y_true * np.log(y_pred) + (1 - y_true) * np.log(1 - y_pred))
         return np.mean(losses, axis=self.axis)
 
 
 @handle(BinaryCrossentropy)
-def binary_crossentropy(y_true, y_pred, from_logits=False, label_smoothing=0.0, axis=-1, *, epsilon=1e-7):
+def binary_crossentropy(y_true, y_pred, from_logits=False, label_smoothing=0.0, axis=-1, *, epsilon=1e-7, pos_weight=None):
     """Example:
     >>> f"{binary_crossentropy([[1.0]], [[0.5]])[0]:.6f}"
     '0.693147'
     """
-    loss = BinaryCrossentropy(from_logits, label_smoothing, axis, epsilon=epsilon)
+    loss = BinaryCrossentropy(from_logits, label_smoothing, axis, epsilon=epsilon, pos_weight=pos_weight)
     return per_sample(loss, y_true, y_pred)
 
 
