@@ -596,3 +596,46 @@ def test_labels_beyond_the_integers_of_float32(case, isa):
 def test_lists(case, isa, seed):
     y, p = batch(case, seed, (4, 3), "float64")
     assert_close(case.make()(y.tolist(), p.tolist()), pack_floats(case.make()(y, p)), "float32", 1e-6)
+
+
+def takes_axes(case):
+    try:
+        return case.has_axis and case.make({"axis": None}) is not None
+    except TypeError:
+        return False
+
+
+@pytest.mark.parametrize("case", [c for c in CASES.values() if takes_axes(c)], indirect=True, ids=lambda case: case.name)
+@pytest.mark.parametrize("axis", [None, (0, 2), (1, 2), (-1, 0), (1,), (0, 1, 2)], ids=str)
+@pytest.mark.parametrize("strided", [False, True])
+def test_several_axes(case, dtype, isa, seed, axis, strided):
+    """A sample's elements along several axes are those of the array with these axes joined."""
+    y, p = batch(case, seed, (8, 5, 38), dtype)
+    if strided:
+        y, p = np.asfortranarray(y)[::2, :, ::-2], p[::2, :, ::-2]
+    axes = sorted(d % 3 for d in (range(3) if axis is None else axis))
+    moved = [np.moveaxis(x, axes, range(-len(axes), 0)) for x in (y, p)]
+    rest = moved[1].shape[: 3 - len(axes)]
+    joined = [np.ascontiguousarray(x).reshape((*rest, -1)) for x in moved]
+    for reduction in (None, "sum_over_batch_size"):
+        expected = case.make(reduction=reduction).value_and_grad(*joined)
+        value, gradient = case.make({"axis": axis}, reduction=reduction).value_and_grad(y, p)
+        assert np.shape(value) == np.shape(expected[0])
+        assert value == pytest.approx(expected[0], rel=1e-6 if dtype == "float32" else 1e-14)
+        back = np.moveaxis(expected[1].reshape(moved[1].shape), range(-len(axes), 0), axes)
+        assert gradient == pytest.approx(back, rel=2e-6 if dtype == "float32" else 1e-14)
+    if rest:
+        weights = np.random.default_rng(seed).random(rest)
+        expected = case.make()(*joined, sample_weight=weights)
+        assert case.make({"axis": axis})(y, p, sample_weight=weights) == pytest.approx(expected, rel=1e-6)
+    else:
+        with pytest.raises(ValueError, match=r"^sample_weight: shape \(4,\)|^sample_weight: shape \(8,\)"):
+            case.make({"axis": axis})(y, p, sample_weight=np.ones(len(p)))
+
+
+@pytest.mark.parametrize("case", [c for c in CASES.values() if takes_axes(c)], indirect=True, ids=lambda case: case.name)
+@pytest.mark.parametrize("axis", [(0, 0), (0, -3), (3,), (0, -4)], ids=str)
+def test_axes_that_do_not_fit(case, seed, axis):
+    y, p = batch(case, seed, (4, 5, 6), "float32")
+    with pytest.raises(ValueError, match=r"^axis: "):
+        case.make({"axis": axis})(y, p)
