@@ -265,11 +265,14 @@ static int is_ignored_row(fl_call const *call, ptrdiff_t row) {
 /* For n <= FL_BLOCK rows, whether they are of the ignored class; their labels, if they have any. */
 static void ignored_rows(fl_call const *call, ptrdiff_t first, ptrdiff_t n, int64_t *label,
                          unsigned char *ignored) {
-    if (has_labels(call))
+    int const labelled = has_labels(call);
+    if (labelled)
         row_labels(call, first, n, label);
+    memset(ignored, 0, (size_t)n);
+    if (!call->has_ignore_class)
+        return;
     for (ptrdiff_t i = 0; i < n; i++)
-        ignored[i] = call->has_ignore_class &&
-                     (has_labels(call) ? label[i] == call->ignore_class : is_ignored_row(call, first + i));
+        ignored[i] = labelled ? label[i] == call->ignore_class : is_ignored_row(call, first + i);
 }
 
 /* The weights of rows of classes: 0 also where the label is the ignored class. A weight of the label's class
