@@ -32,6 +32,7 @@ typedef int64_t integer;
 #define R(x) ((real)(x))
 
 #define fl_abs FL_REAL(fl_abs)
+#define fl_sqrt FL_REAL(fl_sqrt)
 #define fl_copysign FL_REAL(fl_copysign)
 #define fl_max FL_REAL(fl_max)
 #define fl_min FL_REAL(fl_min)

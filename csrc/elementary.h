@@ -86,6 +86,10 @@ FL_INLINE float fl_abs_f32(float x) { return fl_from_bits_f32(fl_bits_f32(x) & 0
 
 FL_INLINE double fl_abs_f64(double x) { return fl_from_bits_f64(fl_bits_f64(x) & 0x7fffffffffffffffu); }
 
+FL_INLINE float fl_sqrt_f32(float x) { return __builtin_sqrtf(x); }
+
+FL_INLINE double fl_sqrt_f64(double x) { return __builtin_sqrt(x); }
+
 /* |magnitude| with the sign bit of sign. */
 FL_INLINE float fl_copysign_f32(float magnitude, float sign) {
     return fl_from_bits_f32((fl_bits_f32(magnitude) & 0x7fffffffu) | (fl_bits_f32(sign) & 0x80000000u));

@@ -92,6 +92,60 @@ def log_cosh(y_true, y_pred):
     return plain(value), plain(mp.sign(e) * tanh), plain(sech2, condition=2 * a * tanh * sech2)
 
 
+def smooth_l1(y_true, y_pred, beta=1.0):
+    e, beta = y_pred - y_true, mpf(beta)
+    a = abs(e)
+    inside = a < beta
+    return (
+        plain(a * a / (2 * beta) if inside else a - beta / 2),
+        plain(e / beta if inside else mp.sign(e)),
+        plain(1 / beta if inside else mpf(0), margin=abs(a - beta) / beta),
+    )
+
+
+def pseudo_huber(y_true, y_pred, delta=1.0):
+    e, delta = y_pred - y_true, mpf(delta)
+    s = mp.sqrt(1 + (e / delta) ** 2)
+    # delta^2 (s - 1), without the difference
+    return plain(e**2 / (1 + s)), plain(e / s), plain(1 / s**3)
+
+
+def quantile(y_true, y_pred, quantile=0.5):
+    e, q = y_true - y_pred, mpf(quantile)
+    return plain(q * e if e >= 0 else (q - 1) * e), plain(-q if e > 0 else 1 - q if e < 0 else mpf(0)), plain(mpf(0))
+
+
+def expectile(y_true, y_pred, expectile=0.5):
+    e = y_true - y_pred
+    w = abs(mpf(expectile) - (e < 0))
+    return plain(w * e**2), plain(-2 * w * e), plain(2 * w)
+
+
+def mean_absolute_percentage_error(y_true, y_pred, epsilon=EPSILON):
+    e = y_true - y_pred
+    scale = 100 / max(abs(y_true), mpf(epsilon))
+    return plain(abs(e) * scale), plain(-mp.sign(e) * scale), plain(mpf(0))
+
+
+def mean_squared_logarithmic_error(y_true, y_pred, epsilon=EPSILON):
+    epsilon = mpf(epsilon)
+    y, p = (max(x, epsilon) for x in (y_true, y_pred))
+    log, s = mp.log((1 + p) / (1 + y)), 1 + p
+    margin = abs(y_pred - epsilon) / epsilon
+    # epsilon is no float32: where it replaces just one of the two, the difference carries its rounding.
+    one_clipped = (y_true < epsilon) != (y_pred < epsilon)
+    moved = epsilon / s if one_clipped else mpf(0)
+    value = plain(log**2, condition=2 * abs(log) * moved)
+    if y_pred < epsilon:
+        return value, plain(mpf(0), margin=margin), plain(mpf(0), margin=margin)
+    return (
+        value,
+        plain(2 * log / s, condition=2 * moved / s, margin=margin),
+        # The logarithm is subtracted from 1.
+        total(2 / s**2, -2 * log / s**2, margin=margin),
+    )
+
+
 # Margin
 
 
@@ -108,6 +162,18 @@ def hinge(y_true, y_pred):
         Exact(slack, scale) if active else Exact(mpf(0), scale if margin < 1e-5 else mpf(0)),
         plain(-y_true if active else mpf(0), margin=margin),
         plain(mpf(0)),
+    )
+
+
+def squared_hinge(y_true, y_pred):
+    """With the slack of the hinge, and what is known of it."""
+    slack, slope, _ = hinge(y_true, y_pred)
+    # The square of an error counts where the slack is smaller than that.
+    doubled = 2 * slack.value * slack.scale if slack.value != slack.scale else slack.value**2
+    return (
+        Exact(slack.value**2, doubled + (slack.scale - slack.value) ** 2 * mpf("1e-6")),
+        Exact(-2 * y_true * slack.value, 2 * abs(y_true) * slack.scale),
+        plain(2 * y_true**2 if slope.value else mpf(0), margin=slope.margin),
     )
 
 

@@ -51,7 +51,7 @@ class LossCase:
     samples: Callable  # (rng, dtype) -> [Sample]: everything the values are compared at
     draw: Callable  # (rng, shape) -> (y_true, y_pred), float64, of ordinary size: material for the properties
     fixed: dict = field(default_factory=dict)  # arguments that select this row of the registry
-    parameters: tuple = ({},)  # further arguments; floats are exact in float32, or (epsilon) used as float64 in both dtypes
+    parameters: tuple = ({},)  # further arguments; floats are exact in float32, or used as float64 in both dtypes
     row: str = "mean"  # how elements become a sample's loss: "mean", "sum"; "class": the reference is rowwise
     sparse: bool = False
     soft_labels: bool = False  # labels between 0 and 1 are probabilities

@@ -35,8 +35,8 @@ def signature(case):
 
 
 def own_arguments(case, parameters, real):
-    config = case.make(parameters).get_config()
-    return [real(config[case.class_weight if name == "class_weight" else name]) for name in signature(case)[1]]
+    loss = case.make(parameters)
+    return [real(getattr(loss, case.class_weight if name == "class_weight" else name)) for name in signature(case)[1]]
 
 
 def evaluate(case, parameters, dtype, y_true, y_pred):
@@ -53,7 +53,7 @@ def evaluate(case, parameters, dtype, y_true, y_pred):
 def math_of_dtype(request, monkeypatch):
     """Python's math is float64: float32 is computed with NumPy's functions, and only those the device has."""
     if "dtype" in request.fixturenames and request.getfixturevalue("dtype") == "float32":
-        functions = {name: getattr(np, name) for name in ("exp", "expm1", "log", "log1p", "copysign", "fabs")}
+        functions = {name: getattr(np, name) for name in ("exp", "expm1", "log", "log1p", "sqrt", "copysign", "fabs")}
         monkeypatch.setattr(elements, "math", SimpleNamespace(**functions, inf=math.inf, nan=math.nan))
 
 

@@ -67,3 +67,105 @@ FL_INLINE fl_element log_cosh(real y_true, real y_pred, real const *parameter) {
                         .gradient = fl_copysign(-t.expm1 * (R(2) + t.expm1) / (R(1) + square), e),
                         .hessian = sech * sech};
 }
+
+/* Smooth L1: Huber divided by beta, with the outer value at the kinks (Girshick 2015).
+ *
+ *   b = beta > 0
+ *   value    = e*e/(2*b)    if |e| < b
+ *              |e| - b/2    otherwise
+ *   gradient = e/b if |e| < b, else sign(e)
+ *   hessian  = 1/b if |e| < b, else 0
+ *
+ * With q = min(|e|, b) both branches of the value are q/b*(|e| - q/2), and that of the gradient q/b, which is
+ * exactly 1 outside.
+ */
+FL_INLINE fl_element smooth_l1(real y_true, real y_pred, real const *parameter) {
+    real const e = y_pred - y_true, beta = parameter[0];
+    real const a = fl_abs(e), q = fl_min(a, beta), slope = q / beta;
+    real const inside = a < beta ? R(1) / beta : R(0);
+    return (fl_element){
+        .value = slope * (a - R(0.5) * q), .gradient = fl_copysign(slope, e), .hessian = e != e ? e : inside};
+}
+
+/* Pseudo-Huber (Charbonnier et al. 1997).
+ *
+ *   d = delta > 0, s = sqrt(1 + (e/d)^2)
+ *   value    = d^2*(s - 1) = |e|*(|e|/(1 + s))
+ *   gradient = e/s
+ *   hessian  = 1/s^3
+ *
+ * With t = min(|e|, d)/max(|e|, d), w = sqrt(1 + t^2) and k = 1 if |e| <= d, else t, s is w/k and |e|*k is
+ * min(|e|, d). So |e|/(1 + s) = min/(k + w), |e|/s = min/w and 1/s = k/w: no difference, and no square that
+ * could overflow.
+ */
+FL_INLINE fl_element pseudo_huber(real y_true, real y_pred, real const *parameter) {
+    real const e = y_pred - y_true, delta = parameter[0];
+    real const a = fl_abs(e), least = fl_min(a, delta);
+    real const t = least / fl_max(a, delta), w = fl_sqrt(R(1) + t * t), k = a > delta ? t : R(1);
+    real const cosine = k / w;
+    return (fl_element){.value = a * (least / (k + w)),
+                        .gradient = fl_copysign(least / w, e),
+                        .hessian = cosine * cosine * cosine};
+}
+
+/* Quantile, or pinball (Koenker and Bassett 1978).
+ *
+ *   value    = quantile*|e|  if y_pred <= y_true, else complement*|e|
+ *   gradient = -quantile if e < 0, complement if e > 0, 0 at 0
+ *   hessian  = 0
+ *
+ * The complement 1 - quantile is a parameter of its own: taken in float32 it would lose digits near 0.
+ */
+FL_INLINE fl_element quantile(real y_true, real y_pred, real const *parameter) {
+    real const e = y_pred - y_true, weight = e > R(0) ? parameter[1] : parameter[0];
+    real const slope = e == R(0) ? R(0) : fl_copysign(weight, e);
+    return (fl_element){
+        .value = fl_abs(e) * weight, .gradient = e != e ? e : slope, .hessian = e != e ? e : R(0)};
+}
+
+/* Expectile (Newey and Powell 1987).
+ *
+ *   w = expectile if y_pred <= y_true, else complement = 1 - expectile, as for the quantile
+ *   value = w*e*e, gradient = 2*w*e, hessian = 2*w
+ */
+FL_INLINE fl_element expectile(real y_true, real y_pred, real const *parameter) {
+    real const e = y_pred - y_true, weight = e > R(0) ? parameter[1] : parameter[0];
+    real const half = weight * e, curvature = weight + weight;
+    return (fl_element){.value = half * e, .gradient = half + half, .hessian = e != e ? e : curvature};
+}
+
+/* Mean absolute percentage error, with Keras's epsilon.
+ *
+ *   scale    = 100/max(|y|, epsilon)
+ *   value    = |e|*scale
+ *   gradient = sign(e)*scale with sign(0) = 0
+ *   hessian  = 0
+ *
+ * An infinite y is off by 100 % from any finite p.
+ */
+FL_INLINE fl_element mean_absolute_percentage_error(real y_true, real y_pred, real const *parameter) {
+    real const e = y_pred - y_true, size = fl_max(fl_abs(y_true), parameter[0]);
+    real const slope = e == R(0) ? R(0) : fl_copysign(R(100) / size, e);
+    return (fl_element){.value = size > REAL_MAX ? R(100) + R(0) * y_pred : e * slope,
+                        .gradient = e != e ? e : slope,
+                        .hessian = e != e ? e : R(0)};
+}
+
+/* Mean squared logarithmic error, both arguments clipped to at least epsilon as in Keras.
+ *
+ *   L = log((1 + p)/(1 + y)) = sign(p - y)*log1p(|p - y|/(1 + min(p, y)))
+ *   value    = L^2
+ *   gradient = 2*L/(1 + p) and hessian = 2*(1 - L)/(1 + p)^2 where p is not clipped, else 0
+ *
+ * p - y is rounded once and log1p keeps the digits of the ratio. An infinite p outgrows its logarithm. The
+ * hessian multiplies the small reciprocal last, whose square could underflow.
+ */
+FL_INLINE fl_element mean_squared_logarithmic_error(real y_true, real y_pred, real const *parameter) {
+    real const epsilon = parameter[0], y = fl_max(y_true, epsilon), p = fl_max(y_pred, epsilon);
+    real const d = p - y, size = fl_log1p(fl_abs(d) / (R(1) + fl_min(p, y)));
+    real const log = fl_copysign(size, d), slope = R(1) / (R(1) + p);
+    real const finite = fl_min(log, REAL_MAX), zero = d != d ? d : R(0);
+    return (fl_element){.value = log * log,
+                        .gradient = y_pred < epsilon ? zero : R(2) * (finite * slope),
+                        .hessian = y_pred < epsilon ? zero : R(2) * ((R(1) - finite) * slope) * slope};
+}

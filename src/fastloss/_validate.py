@@ -102,6 +102,11 @@ def positive(name, value):
     return number(name, value, low=0, open_low=True)
 
 
+def fraction(name, value):
+    """`value` as a float between 0 and 1, neither included."""
+    return number(name, value, low=0, high=1, open_low=True, open_high=True)
+
+
 def epsilon_number(value):
     """`value` as the bound that probabilities are clipped to."""
     return number("epsilon", value, low=0, high=0.5, open_low=True, open_high=True)

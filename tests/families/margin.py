@@ -51,4 +51,21 @@ CASES = (
             Special(-1.0, -INF, 0.0, 0.0, 0.0),
         ),
     ),
+    LossCase(
+        name="squared_hinge",
+        loss="SquaredHinge",
+        handle="squared_hinge",
+        reference=reference.squared_hinge,
+        samples=hinge_samples,
+        draw=draw_signs,
+        convert=hinge_labels,
+        specials=(
+            Special(1.0, NAN, NAN, NAN, NAN),
+            Special(NAN, 0.5, NAN, NAN, NAN),
+            Special(1.0, INF, 0.0, 0.0, 0.0),
+            Special(1.0, -INF, INF, -INF, 2.0),
+            Special(-1.0, INF, INF, INF, 2.0),
+            Special(-1.0, -INF, 0.0, 0.0, 0.0),
+        ),
+    ),
 )

@@ -60,6 +60,76 @@ def log_cosh(real, y_true, y_pred):
     return value, math.copysign(-u * (real(2) + u) / (real(1) + square), e), sech * sech
 
 
+@element
+def smooth_l1(real, y_true, y_pred, beta):
+    e = y_pred - y_true
+    a = abs(e)
+    q = beta if beta < a else a
+    # Both branches of the value; nothing cancels since a >= q.
+    slope = q / beta
+    value = slope * (a - real(0.5) * q)
+    inside = real(1) / beta if a < beta else real(0)
+    return value, math.copysign(slope, e), e if e != e else inside
+
+
+@element
+def pseudo_huber(real, y_true, y_pred, delta):
+    e = y_pred - y_true
+    a = abs(e)
+    least = delta if delta < a else a
+    # The square of a ratio of at most 1 does not overflow; the root less 1 is written without the difference.
+    t = least / (a if delta < a else delta)
+    t = a if a != a else t
+    w = math.sqrt(real(1) + t * t)
+    k = t if a > delta else real(1)
+    cosine = k / w
+    return a * (least / (k + w)), math.copysign(least / w, e), cosine * cosine * cosine
+
+
+@element
+def quantile(real, y_true, y_pred, quantile, complement):
+    e = y_pred - y_true
+    weight = complement if e > real(0) else quantile
+    slope = real(0) if e == real(0) else math.copysign(weight, e)
+    return abs(e) * weight, e if e != e else slope, e if e != e else real(0)
+
+
+@element
+def expectile(real, y_true, y_pred, expectile, complement):
+    e = y_pred - y_true
+    weight = complement if e > real(0) else expectile
+    half = weight * e
+    return half * e, half + half, e if e != e else weight + weight
+
+
+@element
+def mean_absolute_percentage_error(real, y_true, y_pred, epsilon):
+    e = y_pred - y_true
+    size = abs(y_true)
+    size = epsilon if size < epsilon else size
+    slope = real(0) if e == real(0) else math.copysign(real(100) / size, e)
+    # An infinite y_true is off by 100 % from any finite y_pred.
+    value = real(100) + real(0) * y_pred if size == real(math.inf) else e * slope
+    return value, e if e != e else slope, e if e != e else real(0)
+
+
+@element
+def mean_squared_logarithmic_error(real, y_true, y_pred, epsilon):
+    y = epsilon if y_true < epsilon else y_true
+    p = epsilon if y_pred < epsilon else y_pred
+    # log((1 + p)/(1 + y)) by the difference of the two, which is exact where they are close.
+    d = p - y
+    log = math.copysign(math.log1p(abs(d) / (real(1) + (y if y < p else p))), d)
+    slope = real(1) / (real(1) + p)
+    # An infinite y_pred outgrows its logarithm.
+    finite = real(0) if log == real(math.inf) else log
+    gradient = hessian = d if d != d else real(0)
+    if not y_pred < epsilon:
+        gradient = real(2) * (finite * slope)
+        hessian = real(2) * ((real(1) - finite) * slope) * slope
+    return log * log, gradient, hessian
+
+
 # Losses of the margin
 
 
@@ -70,6 +140,15 @@ def hinge(real, y_true, y_pred):
     value = real(0) if margin < real(0) else margin
     slope = -y_true if margin > real(0) else real(0)
     return value, margin if margin != margin else slope, margin if margin != margin else real(0)
+
+
+@element
+def squared_hinge(real, y_true, y_pred):
+    margin = real(1) - y_true * y_pred
+    slack = real(0) if margin < real(0) else margin
+    gradient = real(-2) * (y_true * slack) if margin > real(0) else real(0)
+    hessian = real(2) * (y_true * y_true) if margin > real(0) else real(0)
+    return slack * slack, margin if margin != margin else gradient, margin if margin != margin else hessian
 
 
 # Losses of a probability, a rate or a logit for each element

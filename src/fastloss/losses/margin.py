@@ -60,4 +60,57 @@ def hinge(y_true, y_pred):
     return per_sample(Hinge(), y_true, y_pred)
 
 
+class SquaredHinge(NativeLoss):
+    """Squared hinge loss.
+
+    Formula, for each element, with ``m = max(1 - y_true * y_pred, 0)``::
+
+        value    = m**2
+        gradient = -2 * y_true * m
+        hessian  = 2 * y_true**2 where m > 0, else 0
+
+    The value is averaged over the last axis, then reduced as `Loss` describes. y_true is -1 or 1; if every
+    label of the call is 0 or 1, 0 stands for -1, as in Keras.
+
+    Args:
+        reduction, name, dtype: See `Loss`.
+
+    Shapes:
+        y_true, y_pred: ``(..., n)``, equal.
+        result: ``()``, or ``(...,)`` for ``reduction=None``.
+
+    Raises:
+        ValueError: Shapes differ.
+
+    Accuracy: relative error below 1e-6 in float32 and 1e-14 in float64.
+
+    Example:
+        >>> float(SquaredHinge()([1.0, -1.0], [0.5, 0.5]))
+        1.25
+    """
+
+    target = "sign"
+
+    def __init__(self, reduction=MEAN, name="squared_hinge", dtype=None):
+        set_common(self, name, reduction, dtype)
+
+    def _kernel(self):
+        return Kernel("squared_hinge", dtype=self.dtype, sign_labels=True)
+
+    def numpy_formula(self, y_true, y_pred):
+        """See `NativeLoss.numpy_formula`."""
+        if np.all((y_true == 0) | (y_true == 1)):
+            y_true = 2 * y_true - 1
+        return np.mean(np.maximum(1 - y_true * y_pred, 0) ** 2, axis=-1)
+
+
+@handle(SquaredHinge)
+def squared_hinge(y_true, y_pred):
+    """Example:
+    >>> squared_hinge([[1.0], [-1.0]], [[0.5], [0.5]]).tolist()
+    [0.25, 2.25]
+    """
+    return per_sample(SquaredHinge(), y_true, y_pred)
+
+
 __all__ = exported(globals())
