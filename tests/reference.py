@@ -168,10 +168,10 @@ def hinge(y_true, y_pred):
 def squared_hinge(y_true, y_pred):
     """With the slack of the hinge, and what is known of it."""
     slack, slope, _ = hinge(y_true, y_pred)
-    # The square of an error counts where the slack is smaller than that.
-    doubled = 2 * slack.value * slack.scale if slack.value != slack.scale else slack.value**2
+    # (slack + error)^2 - slack^2; the error's own square counts where the slack is smaller than it.
+    lost = slack.scale - slack.value
     return (
-        Exact(slack.value**2, doubled + (slack.scale - slack.value) ** 2 * mpf("1e-6")),
+        Exact(slack.value**2, slack.value * (slack.value + 2 * lost) + mpf("1e-6") * lost**2),
         Exact(-2 * y_true * slack.value, 2 * abs(y_true) * slack.scale),
         plain(2 * y_true**2 if slope.value else mpf(0), margin=slope.margin),
     )

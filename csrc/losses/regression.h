@@ -96,16 +96,16 @@ FL_INLINE fl_element smooth_l1(real y_true, real y_pred, real const *parameter) 
  *
  * With t = min(|e|, d)/max(|e|, d), w = sqrt(1 + t^2) and k = 1 if |e| <= d, else t, s is w/k and |e|*k is
  * min(|e|, d). So |e|/(1 + s) = min/(k + w), |e|/s = min/w and 1/s = k/w: no difference, and no square that
- * could overflow.
+ * could overflow. The cube has w^2 from before the root, which is one rounding less than cubing k/w.
  */
 FL_INLINE fl_element pseudo_huber(real y_true, real y_pred, real const *parameter) {
     real const e = y_pred - y_true, delta = parameter[0];
     real const a = fl_abs(e), least = fl_min(a, delta);
-    real const t = least / fl_max(a, delta), w = fl_sqrt(R(1) + t * t), k = a > delta ? t : R(1);
-    real const cosine = k / w;
+    real const t = least / fl_max(a, delta), square = R(1) + t * t, w = fl_sqrt(square);
+    real const k = a > delta ? t : R(1);
     return (fl_element){.value = a * (least / (k + w)),
                         .gradient = fl_copysign(least / w, e),
-                        .hessian = cosine * cosine * cosine};
+                        .hessian = k * k * k / (square * w)};
 }
 
 /* Quantile, or pinball (Koenker and Bassett 1978).

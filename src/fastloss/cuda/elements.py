@@ -80,10 +80,10 @@ def pseudo_huber(real, y_true, y_pred, delta):
     # The square of a ratio of at most 1 does not overflow; the root less 1 is written without the difference.
     t = least / (a if delta < a else delta)
     t = a if a != a else t
-    w = math.sqrt(real(1) + t * t)
+    square = real(1) + t * t
+    w = math.sqrt(square)
     k = t if a > delta else real(1)
-    cosine = k / w
-    return a * (least / (k + w)), math.copysign(least / w, e), cosine * cosine * cosine
+    return a * (least / (k + w)), math.copysign(least / w, e), k * k * k / (square * w)
 
 
 @element
