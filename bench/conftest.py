@@ -52,6 +52,7 @@ def pytest_generate_tests(metafunc):
         cases = [
             pytest.param((label, loss, dtype, SIZES[size]), id=f"{label}-{dtype}-{size}")
             for label, loss in fl.losses.native_instances()
+            if loss.rowwise
             for dtype in ("float32", "float64")
             for size in metafunc.config.getoption("sizes")
         ]

@@ -47,6 +47,7 @@ def main():
         (label, loss, (rows // divisor, classes), dtype)
         for dtype in options.dtypes
         for label, loss in fl.losses.native_instances()
+        if loss.rowwise
         for rows, classes in SHAPES.get(loss.prediction, OTHER_SHAPES)
     ]
     host = machine()  # first: its load is to be that of others

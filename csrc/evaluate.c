@@ -52,8 +52,17 @@ static void range_of(task_context const *context, ptrdiff_t index, ptrdiff_t *fi
         *last = context->call->rows;
 }
 
+/* Rows of a task. An alignment is a task of its own; the kernel of pairs makes its own tasks of all rows. */
+static ptrdiff_t task_rows(fl_call const *call) {
+    fl_kind const kind = fl_losses[call->loss].kind;
+    if (kind == PAIRS)
+        return call->rows ? call->rows : 1;
+    return kind == ALIGNMENT ? 1 : fl_block_rows(call->columns);
+}
+
 static int thread_count(fl_call const *call) {
-    return call->rows * call->columns < FL_SERIAL_ELEMENTS ? 1 : call->threads;
+    ptrdiff_t const steps = fl_losses[call->loss].kind == ALIGNMENT ? call->steps : 1;
+    return call->rows * steps * call->columns < FL_SERIAL_ELEMENTS ? 1 : call->threads;
 }
 
 static void check_task(void *argument, ptrdiff_t index) {
@@ -67,7 +76,7 @@ static void check_task(void *argument, ptrdiff_t index) {
 static fl_status check(fl_call const *call, fl_row_check *of_rows, fl_totals *totals) {
     fl_totals few[FL_INLINE_TASKS];
     fl_status few_status[FL_INLINE_TASKS];
-    ptrdiff_t const rows = fl_block_rows(call->columns), tasks = (call->rows + rows - 1) / rows;
+    ptrdiff_t const rows = task_rows(call), tasks = (call->rows + rows - 1) / rows;
     int const inline_tasks = tasks <= FL_INLINE_TASKS;
     task_context context = {.call = call, .check = of_rows, .rows = rows};
     context.totals = inline_tasks ? few : malloc((size_t)tasks * sizeof *context.totals);
@@ -98,7 +107,8 @@ static fl_status check(fl_call const *call, fl_row_check *of_rows, fl_totals *to
 
 fl_status fl_prepare(fl_call const *call, fl_totals *totals) {
     fl_kind const kind = fl_losses[call->loss].kind;
-    int const has_labels = call->labels || kind == SPARSE_SOFTMAX || kind == SPARSE_NORMALIZE;
+    int const has_labels = call->labels || kind == SPARSE_SOFTMAX || kind == SPARSE_NORMALIZE ||
+                           kind == ALIGNMENT || kind == PAIRS;
     if (has_labels || call->has_ignore_class || call->sample_weight.data || call->mask.data)
         return check(call, fl_active_table(call->dtype)->check_rows, totals);
     fl_sum weight = {totals->weight, totals->weight_low};
@@ -118,13 +128,15 @@ static void run_task(void *argument, ptrdiff_t index) {
     ptrdiff_t first, last;
     range_of(context, index, &first, &last);
     context->sums[index] = (fl_sum){0, 0};
-    context->table->losses[context->call->loss](context->call, first, last, context->factor,
-                                                &context->sums[index]);
+    fl_status const status = context->table->losses[context->call->loss](
+        context->call, first, last, context->factor, &context->sums[index]);
+    if (status != FL_OK)
+        __atomic_store_n(context->status, status, __ATOMIC_RELAXED);
 }
 
 fl_status fl_run(fl_call const *call, double factor, fl_totals *totals) {
     fl_sum few[FL_INLINE_TASKS];
-    ptrdiff_t const rows = fl_block_rows(call->columns), tasks = (call->rows + rows - 1) / rows;
+    ptrdiff_t const rows = task_rows(call), tasks = (call->rows + rows - 1) / rows;
     int const inline_tasks = tasks <= FL_INLINE_TASKS;
     int out_of_bounds = 0;
     fl_call watched;
@@ -133,8 +145,12 @@ fl_status fl_run(fl_call const *call, double factor, fl_totals *totals) {
         watched.out_of_bounds = &out_of_bounds;
         call = &watched;
     }
-    task_context context = {
-        .call = call, .table = fl_active_table(call->dtype), .rows = rows, .factor = factor};
+    fl_status status = FL_OK;
+    task_context context = {.call = call,
+                            .table = fl_active_table(call->dtype),
+                            .rows = rows,
+                            .factor = factor,
+                            .status = &status};
     context.sums = inline_tasks ? few : malloc((size_t)tasks * sizeof *context.sums);
     if (!context.sums)
         return FL_NO_MEMORY;
@@ -148,6 +164,8 @@ fl_status fl_run(fl_call const *call, double factor, fl_totals *totals) {
     totals->loss_low = loss.low;
     if (!inline_tasks)
         free(context.sums);
+    if (status != FL_OK)
+        return status;
     /* Hidden rows may be out of bounds. */
     return out_of_bounds ? fl_check_bounds(call, totals) : FL_OK;
 }

@@ -63,7 +63,9 @@ typedef enum {
     FL_BAD_LABEL,
     FL_BAD_WEIGHT,
     FL_BAD_TRUE, /* y_true or y_pred out of bounds */
-    FL_BAD_PRED
+    FL_BAD_PRED,
+    FL_BAD_PADDING,  /* ALIGNMENT: a label after a 0 */
+    FL_BAD_REFERENCE /* PAIRS: a label of the references, whose row is bad_row */
 } fl_status;
 
 /* One evaluation of a loss. */
@@ -91,6 +93,12 @@ typedef struct {
     ptrdiff_t class_weight_stride; /* 1, or 0: one for all */
     fl_bounds true_bounds, pred_bounds;
     int *out_of_bounds; /* set by fl_run */
+    /* ALIGNMENT: inner_strides of y_pred and the gradient are those of the steps and of the classes, which
+     * are the columns; y_true has label_columns. */
+    ptrdiff_t steps, label_columns;
+    /* PAIRS: what the rows are compared with; the rows themselves if data is NULL. */
+    ptrdiff_t references;
+    fl_array reference, reference_label;
 } fl_call;
 
 /* Sums over the rows seen so far, each as an unevaluated sum of two doubles. */
@@ -110,7 +118,9 @@ typedef enum {
     SOFTMAX,
     SPARSE_SOFTMAX,
     NORMALIZE,
-    SPARSE_NORMALIZE
+    SPARSE_NORMALIZE,
+    ALIGNMENT,
+    PAIRS
 } fl_kind;
 
 typedef struct {

@@ -5,16 +5,21 @@
 #include "kernels.h"
 #include "loops.h"
 
+#include "alignment.h"
+#include "pairs.h"
+
 #include "losses/categorical.h"
 #include "losses/margin.h"
 #include "losses/probabilistic.h"
 #include "losses/regression.h"
+#include "losses/structured.h"
 
 #define FL_KERNEL(name, LOOPS, run, ...)                                                                     \
-    static void name##_kernel(fl_call const *call, ptrdiff_t first, ptrdiff_t last, double factor,           \
-                              fl_sum *loss) {                                                                \
+    static fl_status name##_kernel(fl_call const *call, ptrdiff_t first, ptrdiff_t last, double factor,      \
+                                   fl_sum *loss) {                                                           \
         static LOOPS const loops = {__VA_ARGS__};                                                            \
         run(call, first, last, factor, loss, &loops);                                                        \
+        return FL_OK;                                                                                        \
     }
 
 #define FL_POINTWISE(name, element, CALLED, ...)                                                             \
@@ -40,6 +45,22 @@
     FL_TERM_LOOP(name, element)                                                                              \
     FL_KERNEL(name, sparse_loops, run_sparse_normalize, name##_terms)
 
+#define FL_DEFINE_ALIGNMENT(name, element)                                                                   \
+    FL_ALIGNMENT_LOOPS(name, element)                                                                        \
+    static fl_status name##_kernel(fl_call const *call, ptrdiff_t first, ptrdiff_t last, double factor,      \
+                                   fl_sum *loss) {                                                           \
+        static alignment_loops const loops = {name##_step};                                                  \
+        return run_alignment(call, first, last, factor, loss, &loops);                                       \
+    }
+#define FL_DEFINE_PAIRS(name, element)                                                                       \
+    FL_PAIRS_LOOPS(name, element)                                                                            \
+    static fl_status name##_kernel(fl_call const *call, ptrdiff_t first, ptrdiff_t last, double factor,      \
+                                   fl_sum *loss) {                                                           \
+        static pairs_loops const loops = {name##_exponents, name##_coefficients};                            \
+        (void)first, (void)last; /* all rows */                                                              \
+        return run_pairs(call, factor, loss, &loops);                                                        \
+    }
+
 #define FL_LOSS(name, kind, element, parameters) FL_DEFINE_##kind(name, element)
 #include "losses.def"
 #undef FL_LOSS
@@ -50,6 +71,13 @@ static fl_kernel *const kernels[] = {
 };
 #undef FL_LOSS
 
+static fl_status check_kind(fl_call const *call, ptrdiff_t first, ptrdiff_t last, fl_totals *totals) {
+    fl_kind const kind = fl_losses[call->loss].kind;
+    if (kind == PAIRS)
+        return check_pairs(call, totals);
+    return (kind == ALIGNMENT ? check_alignment : check_rows)(call, first, last, totals);
+}
+
 #define FL_TABLE FL_JOIN(FL_REAL(fl_table), FL_JOIN(_, FL_ISA))
 extern fl_table const FL_TABLE;
-fl_table const FL_TABLE = {kernels, check_rows, check_bounds, check_binary};
+fl_table const FL_TABLE = {kernels, check_kind, check_bounds, check_binary};

@@ -29,7 +29,8 @@ static inline int fl_is_bounded(fl_bounds bounds) {
 }
 
 /* Rows first .. last-1: adds their weighted losses to loss and writes the outputs. */
-typedef void fl_kernel(fl_call const *call, ptrdiff_t first, ptrdiff_t last, double factor, fl_sum *loss);
+typedef fl_status fl_kernel(fl_call const *call, ptrdiff_t first, ptrdiff_t last, double factor,
+                            fl_sum *loss);
 
 /* Rows first .. last-1: their count and weight, or their bounds; the status tells about totals->bad_row. */
 typedef fl_status fl_row_check(fl_call const *call, ptrdiff_t first, ptrdiff_t last, fl_totals *totals);

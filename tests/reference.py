@@ -6,6 +6,7 @@ A reference takes the numbers exactly as the kernel gets them: inputs already ro
 one takes two rows and returns (value, gradients, hessians). Each result is an `Exact`.
 """
 
+import itertools
 from typing import Any, NamedTuple
 
 import mpmath
@@ -335,3 +336,136 @@ def sparse_categorical_crossentropy(y_true, y_pred, ignore_class=None, **options
     if y_true == ignore_class:
         return ignored(len(y_pred))
     return categorical_crossentropy(one_hot(y_true, len(y_pred)), y_pred, **options)
+
+
+# Alignments
+
+
+def log_softmax(row):
+    largest = max(row)
+    norm = mp.fsum(mp.exp(x - largest) for x in row)
+    return [x - largest - mp.log(norm) for x in row]
+
+
+def collapse(path):
+    """Runs of one class become one, then the blanks go."""
+    return [k for k, before in zip(path, (None, *path[:-1]), strict=True) if k and k != before]
+
+
+def enumerated_alignments(labels, p):
+    """Probability of the labels, and of those alignments that have class k at step t: by all alignments."""
+    total, occupied = mpf(0), [[mpf(0)] * len(step) for step in p]
+    for path in itertools.product(*(range(len(step)) for step in p)):
+        if collapse(path) == labels:
+            probability = mp.fprod(step[k] for step, k in zip(p, path, strict=True))
+            total += probability
+            for t, k in enumerate(path):
+                occupied[t][k] += probability
+    return total, occupied
+
+
+def recursive_alignments(labels, p):
+    """The same by the forward-backward recursion (Graves et al. 2006, equations 6 to 15)."""
+    states = [0, *(k for label in labels for k in (label, 0))]
+
+    def passes(states, p):
+        """Probability of all beginnings that are in a state at a step."""
+        rows, row = [], [mpf(1)] + [mpf(0)] * (len(states) - 1)
+        for step in p:
+            before = row
+            row = []
+            for s, k in enumerate(states):
+                sources = before[max(s - 1, 0) : s + 1]
+                if s > 1 and k not in (0, states[s - 2]):
+                    sources = [before[s - 2], *sources]
+                row.append(mp.fsum(sources) * step[k])
+            rows.append(row)
+        return rows
+
+    alpha = passes(states, p)
+    beta = [row[::-1] for row in passes(states[::-1], p[::-1])[::-1]]
+    occupied = [[mpf(0)] * len(step) for step in p]
+    for t, step in enumerate(p):
+        for s, k in enumerate(states):
+            if step[k]:
+                occupied[t][k] += alpha[t][s] * beta[t][s] / step[k]
+    return mp.fsum(alpha[-1][-2:]) if p else mpf(not labels), occupied
+
+
+def ctc(y_true, y_pred):
+    """One sample: integers, and a list of logits a step -> (value, gradients)."""
+    labels = [k for k in y_true if k]
+    with mp.workdps(400):  # 1 - P may be exp(-700)
+        cost = [[-x for x in log_softmax(step)] for step in y_pred]
+        p = [[mp.exp(-x) for x in step] for step in cost]
+        tiny = len(p) and len(p[0]) ** len(p) <= 300
+        total_p, occupied = (enumerated_alignments if tiny else recursive_alignments)(labels, p)
+        if total_p == 0:
+            return Exact(mp.inf, mp.inf), [[plain(mpf(0)) for _ in step] for step in p]
+        value = -mp.log(total_p)
+        posterior = [[x / total_p for x in step] for step in occupied]
+        mean_cost = mp.fsum(q * c for qs, cs in zip(posterior, cost, strict=True) for q, c in zip(qs, cs, strict=True) if q)
+        # -log P is the mean cost of an alignment less the entropy of the alignments: these two may cancel.
+        result = Exact(value, mean_cost + abs(mean_cost - value))
+        # The logarithms that a posterior is taken from are of the size of the costs.
+        gradients = [
+            [total(p_k, -q, condition=4 * q * mean_cost) for p_k, q in zip(p_t, q_t, strict=True)]
+            for p_t, q_t in zip(p, posterior, strict=True)
+        ]
+    return result, gradients
+
+
+# Pairs
+
+
+def circle(y_true, y_pred, weight, ref_labels=None, ref_embeddings=None, gamma=80.0, margin=0.4, remove_diagonal=True):
+    """A batch -> (values, gradients of the sum of weight * value); the condition is what dot products lose."""
+    gamma, margin = mpf(gamma), mpf(margin)
+    symmetric = ref_labels is None
+    others, labels = (y_pred, y_true) if symmetric else (ref_embeddings, ref_labels)
+    n, m, width = len(y_pred), len(others), len(y_pred[0]) if y_pred else 0
+    values, coefficient = [], [[(mpf(0), mpf(0))] * m for _ in range(n)]
+    for i in range(n):
+        sides = {True: [], False: []}
+        for j in range(m):
+            if remove_diagonal and i == j:
+                continue
+            products = [a * b for a, b in zip(y_pred[i], others[j], strict=True)]
+            s = mp.fsum(products)
+            d = max(1 - s, mpf(0))
+            # Rounding of s, and of 1 - s.
+            lost = 1 + width * mp.fsum(products, absolute=True)
+            same = y_true[i] == labels[j]
+            if same:
+                exponent, slope = gamma * max(margin + d, 0) * (d - margin), -gamma * 2 * d
+            else:
+                exponent = gamma * max(1 + margin - d, 0) * (1 - margin - d)
+                slope = gamma * 2 * (1 - d) if 1 + margin - d > 0 else mpf(0)
+            if s > 1:
+                slope = mpf(0)
+            sides[same].append((j, exponent, slope, abs(slope) * lost + abs(exponent), 2 * gamma * lost))
+        if not (sides[True] and sides[False]):
+            values.append(plain(mpf(0)))
+            continue
+        sums, moved = {}, {}
+        for same, pairs in sides.items():
+            largest = max(e for _, e, *_ in pairs)
+            sums[same] = largest + mp.log(mp.fsum(mp.exp(e - largest) for _, e, *_ in pairs))
+            moved[same] = mp.fsum(mp.exp(e - sums[same]) * move for _, e, _, move, _ in pairs) + abs(sums[same])
+        x, x_moved = sums[True] + sums[False], moved[True] + moved[False]
+        t = mp.exp(-abs(x))
+        sigmoid, rest = (1 / (1 + t), t / (1 + t)) if x > 0 else (t / (1 + t), 1 / (1 + t))
+        values.append(plain(max(x, mpf(0)) + mp.log1p(t), condition=sigmoid * x_moved))
+        for same, pairs in sides.items():
+            for j, e, slope, move, slope_moved in pairs:
+                share = weight[i] * sigmoid * mp.exp(e - sums[same])
+                relative = move + moved[same] + rest * x_moved
+                coefficient[i][j] = share * slope, abs(share) * (slope_moved + abs(slope) * relative)
+    gradients = [[] for _ in range(n)]
+    for i in range(n):
+        for k in range(width):
+            terms = [(c * r[k], lost * abs(r[k])) for (c, lost), r in zip(coefficient[i], others, strict=True)]
+            if symmetric:
+                terms += [(coefficient[j][i][0] * y_pred[j][k], coefficient[j][i][1] * abs(y_pred[j][k])) for j in range(n)]
+            gradients[i].append(total(*(a for a, _ in terms), condition=mp.fsum(b for _, b in terms)))
+    return values, gradients

@@ -17,7 +17,7 @@ import fastloss as fl
 from fastloss.cli import main
 from fastloss.cli.files import NpyFile, open_array
 
-INSTANCES = dict(fl.losses.native_instances())
+INSTANCES = {name: loss for name, loss in fl.losses.native_instances() if loss.rowwise}
 CLASSES = 5
 
 
@@ -403,6 +403,35 @@ def test_usage_errors(capsys, arguments, message):
         main(arguments)
     assert exit.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_sequences(cli):
+    rng = np.random.default_rng(0)
+    y_true, y_pred = rng.integers(1, 5, (300, 3)), rng.normal(size=(300, 8, 5)).astype(np.float32)
+    np.save("y.npy", y_true)
+    np.save("p.npy", y_pred)
+    np.save("w.npy", weight := np.arange(300) % 7 / 4)
+    for rows in (1, 37, 1000):
+        command = "evaluate ctc y.npy p.npy --json --sample-weight w.npy --per-sample l.npy --gradient g.npy"
+        status, output, error = cli(f"{command} --chunk-rows {rows}")
+        assert (status, error) == (0, "")
+        value, gradient = fl.CTC().value_and_grad(y_true, y_pred, sample_weight=weight)
+        assert value_of(output) == float(value)
+        assert same_bits(np.load("l.npy"), fl.CTC(reduction=None)(y_true, y_pred, sample_weight=weight))
+        assert same_bits(np.load("g.npy"), gradient)
+    y_true[150, 1] = 0
+    np.save("y.npy", y_true)
+    status, _, error = cli("evaluate ctc y.npy p.npy --chunk-rows 37")
+    assert status == 2
+    assert f"y.npy: row 150, column 2 is {y_true[150, 2]}, expected 0: padding is at the end" in error
+
+
+def test_batches_that_have_no_chunks(cli):
+    np.save("y.npy", np.arange(6) % 2)
+    np.save("p.npy", np.eye(6))
+    status, output, error = cli("evaluate circle y.npy p.npy")
+    assert (status, output) == (2, "")
+    assert error.startswith("fastloss: error: Circle: the samples of a batch belong together")
 
 
 def test_version(capsys):

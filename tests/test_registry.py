@@ -12,7 +12,7 @@ from pathlib import Path
 
 import fastloss as fl
 import fastloss.losses
-from cases import CASES
+from cases import CASES, STRUCTURED
 from fastloss import _kernels
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -25,7 +25,9 @@ PLACES = ("csrc/losses/*.h", "csrc/losses.def", "src/fastloss/losses/*.py", "src
 # Where they may not.
 SEARCHED = ("csrc", "src", "tests", "bench")
 
-NAMES = {name for case in CASES.values() for name in (case.name, case.loss, case.handle)} | set(_kernels.registry())
+ALL = CASES | STRUCTURED
+
+NAMES = {name for case in ALL.values() for name in (case.name, case.loss, case.handle)} | set(_kernels.registry())
 
 WORD = re.compile(r"(?<![A-Za-z0-9_])(?:" + "|".join(sorted(NAMES, key=len, reverse=True)) + r")(?![A-Za-z0-9_])")
 
@@ -40,7 +42,7 @@ def functions_of(path):
 
 
 def test_every_row_has_a_case():
-    compare("cases", set(CASES), set(_kernels.registry()), "tests/families (against csrc/losses.def)")
+    compare("cases", set(ALL), set(_kernels.registry()), "tests/families (against csrc/losses.def)")
 
 
 def test_every_row_has_a_cuda_element():
@@ -53,8 +55,8 @@ def test_every_row_has_a_cuda_element():
 
 def test_every_row_has_a_class_and_a_handle():
     classes = {cls.__name__ for cls in fl.losses.native_classes()}
-    compare("classes", classes, {case.loss for case in CASES.values()}, "src/fastloss/losses (against tests/families)")
-    for case in CASES.values():
+    compare("classes", classes, {case.loss for case in ALL.values()}, "src/fastloss/losses (against tests/families)")
+    for case in ALL.values():
         for name in (case.loss, case.handle):
             assert callable(getattr(fl, name, None)), f"fastloss.{name} is missing"
             assert getattr(fl, name) is getattr(fastloss.losses, name)

@@ -41,6 +41,7 @@ class Kernel:
         weight_name: str = "class_weight",
         true_bounds: tuple[float, float] = ...,
         pred_bounds: tuple[float, float] = ...,
+        references: tuple[ArrayLike, ArrayLike] | None = None,
     ) -> None: ...
     def value(
         self,

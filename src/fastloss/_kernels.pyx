@@ -12,6 +12,7 @@ from fastloss import _validate
 cimport numpy as cnp
 from libc.math cimport INFINITY
 from libc.stdint cimport int64_t
+from libc.string cimport memset
 
 cnp.import_array()
 
@@ -56,6 +57,8 @@ cdef extern from "fastloss.h" nogil:
         FL_BAD_WEIGHT
         FL_BAD_TRUE
         FL_BAD_PRED
+        FL_BAD_PADDING
+        FL_BAD_REFERENCE
     ctypedef struct fl_call:
         int loss
         int dtype
@@ -84,6 +87,11 @@ cdef extern from "fastloss.h" nogil:
         fl_bounds true_bounds
         fl_bounds pred_bounds
         int *out_of_bounds
+        Py_ssize_t steps
+        Py_ssize_t label_columns
+        Py_ssize_t references
+        fl_array reference
+        fl_array reference_label
     ctypedef struct fl_totals:
         double loss
         double loss_low
@@ -100,6 +108,8 @@ cdef extern from "fastloss.h" nogil:
         SPARSE_SOFTMAX
         NORMALIZE
         SPARSE_NORMALIZE
+        ALIGNMENT
+        PAIRS
     ctypedef struct fl_loss_info:
         const char *name
         const char *kind_name
@@ -330,6 +340,7 @@ cdef class Prepared:
     cdef cnp.ndarray original  # y_pred as given
     # y_true and y_pred with the axes of a sample's elements last: `inner` of them, after `outer` others.
     cdef cnp.ndarray y_true, y_pred, sample_weight, mask, losses, gradient, hessian, class_weight
+    cdef cnp.ndarray reference, reference_label  # what the rows are compared with, if not with each other
     cdef int outer, inner
     # Each element is a row of its own, for losses that are a mean over all elements.
     cdef bint flat
@@ -355,6 +366,7 @@ cdef class Kernel:
         class_weight: None, or a float64 array of a weight for each column, or a single one.
         weight_name: What the user calls it.
         true_bounds, pred_bounds: (lowest, highest) that the elements may be.
+        references: Labels and embeddings that the rows are compared with, or None: with each other.
     """
     cdef int loss, dtype
     cdef fl_kind kind
@@ -367,11 +379,12 @@ cdef class Kernel:
     cdef fl_bounds true_bounds, pred_bounds
     cdef bint last_axis
     cdef readonly object axis
+    cdef object references
 
     def __init__(self, str name, parameters=(), *, axis=-1, dtype=None, double label_scale=1.0,
                  double label_shift=0.0, bint shift_per_class=False, bint sign_labels=False, bint labels=False,
                  ignore_class=None, class_weight=None, str weight_name="class_weight",
-                 true_bounds=(-INFINITY, INFINITY), pred_bounds=(-INFINITY, INFINITY)):
+                 true_bounds=(-INFINITY, INFINITY), pred_bounds=(-INFINITY, INFINITY), references=None):
         self.loss = ROWS[name]
         self.kind = fl_losses[self.loss].kind
         for k, parameter in enumerate(parameters):
@@ -391,6 +404,7 @@ cdef class Kernel:
         self.true_bounds = fl_bounds(true_bounds[0], true_bounds[1])
         self.pred_bounds = fl_bounds(pred_bounds[0], pred_bounds[1])
         self.bounded = (true_bounds, pred_bounds) != ((-INFINITY, INFINITY),) * 2
+        self.references = references
 
     cdef inline bint is_sparse(self):
         return self.labels or self.kind == SPARSE_SOFTMAX or self.kind == SPARSE_NORMALIZE
@@ -403,7 +417,62 @@ cdef class Kernel:
             return False
         return self.axis is None or ndim == 1
 
+    cdef inline bint is_structured(self):
+        """Whether a sample is more than a row of elements: its losses have one axis, the batch."""
+        return self.kind == ALIGNMENT or self.kind == PAIRS
+
+    cdef Prepared prepare_structured(self, object y_true_in, object y_pred_in, object sample_weight, object mask):
+        cdef Prepared p = Prepared.__new__(Prepared)
+        cdef fl_call *call = &p.call
+        cdef cnp.ndarray y_true = to_array("y_true", y_true_in), y_pred = to_array("y_pred", y_pred_in)
+        cdef int ndim, k
+        cdef Py_ssize_t elements
+
+        if self.kind == ALIGNMENT:
+            _validate.sequences(y_true, y_pred)
+        else:
+            y_true = _validate.group_labels("y_true", y_true, "y_pred", y_pred)
+        ndim = cnp.PyArray_NDIM(y_pred)
+        p.original, p.y_true, p.y_pred = y_pred, y_true, y_pred
+        p.outer, p.inner = 1, ndim - 1
+        memset(call, 0, sizeof(fl_call))
+        call.loss, call.threads, call.dimensions = self.loss, 1, 1
+        call.dtype = FL_FLOAT64 if storage_of(y_pred) == FL_FLOAT64 else FL_FLOAT32
+        if self.dtype >= 0:
+            call.dtype = self.dtype
+        call.rows = call.shape[0] = cnp.PyArray_DIM(y_pred, 0)
+        call.columns = cnp.PyArray_DIM(y_pred, ndim - 1)
+        elements = call.rows * call.columns
+        set_array(&call.y_pred, y_pred, 1, p.inner)
+        if self.kind == ALIGNMENT:
+            set_array(&call.y_true, y_true, 1, 1)
+            call.steps, call.label_columns = cnp.PyArray_DIM(y_pred, 1), cnp.PyArray_DIM(y_true, 1)
+            elements *= call.steps
+        else:
+            set_array(&call.y_true, y_true, 1, 0)
+            call.references = call.rows
+            if self.references is not None:
+                p.reference_label, p.reference = _validate.references(*self.references, y_pred, self.parameters[2] != 0)
+                set_array(&call.reference_label, p.reference_label, 1, 0)
+                set_array(&call.reference, p.reference, 1, 1)
+                call.references = cnp.PyArray_DIM(p.reference, 0)
+            elements *= call.references
+        shape = (call.rows,)
+        if sample_weight is not None:
+            p.sample_weight = _validate.per_sample("sample_weight", sample_weight, shape)
+            set_array(&call.sample_weight, p.sample_weight, 1, 0)
+        if mask is not None:
+            p.mask = _validate.per_sample("mask", mask, shape)
+            set_array(&call.mask, p.mask, 1, 0)
+        for k in range(FL_MAX_PARAMETERS):
+            call.parameters[k] = self.parameters[k]
+        if elements >= 32768:
+            call.threads = get_num_threads()
+        return p
+
     cdef Prepared prepare(self, object y_true_in, object y_pred_in, object sample_weight, object mask):
+        if self.is_structured():
+            return self.prepare_structured(y_true_in, y_pred_in, sample_weight, mask)
         cdef Prepared p = Prepared.__new__(Prepared)
         cdef fl_call *call = &p.call
         cdef cnp.ndarray y_true = to_array("y_true", y_true_in), y_pred = to_array("y_pred", y_pred_in)
@@ -526,6 +595,8 @@ cdef class Kernel:
             return 0
         if status == FL_NO_MEMORY:
             raise MemoryError("fastloss: no memory for the partial sums")
+        if self.is_structured():
+            self.check_structured(p, status, totals)
         if status == FL_BAD_TRUE or status == FL_BAD_PRED:
             name, array = ("y_true", p.y_true) if status == FL_BAD_TRUE else ("y_pred", p.y_pred)
             bounds = p.call.true_bounds if status == FL_BAD_TRUE else p.call.pred_bounds
@@ -535,6 +606,18 @@ cdef class Kernel:
         if status == FL_BAD_LABEL:
             raise _validate.bad_label(p.y_true, totals.bad_row, shape, p.call.columns)
         raise _validate.bad_weight(p.sample_weight, totals.bad_row, shape)
+
+    cdef int check_structured(self, Prepared p, fl_status status, fl_totals *totals) except -1:
+        cdef Py_ssize_t element = totals.bad_row * p.call.label_columns + totals.bad_column
+        if status == FL_BAD_WEIGHT:
+            raise _validate.bad_weight(p.sample_weight, totals.bad_row, (p.call.rows,))
+        if status == FL_BAD_PADDING:
+            raise _validate.bad_padding(p.y_true, element)
+        if self.kind == ALIGNMENT:
+            raise _validate.bad_label(p.y_true, element, (<object>p.y_true).shape, p.call.columns)
+        if status == FL_BAD_REFERENCE:
+            raise _validate.bad_group("ref_labels", p.reference_label, totals.bad_row)
+        raise _validate.bad_group("y_true", p.y_true, totals.bad_row)
 
     cdef int add_rows(self, Prepared p, fl_totals *totals, bint keep_outputs=False) except -1:
         """Counts and checks the rows; all that is wrong is to be found now if outputs are the user's arrays."""
@@ -606,7 +689,7 @@ cdef class Kernel:
         cdef fl_reduction kind = self.effective(p, <fl_reduction>reduction)
         cdef double denominator
         gradient, result = _validate.output(
-            "out", out, p.original, self.output_dtype(p), (p.y_true, p.sample_weight, p.mask))
+            "out", out, p.original, self.output_dtype(p), (p.y_true, p.sample_weight, p.mask, p.reference))
         self.choose_labels(p)
         if kind == FL_NONE:
             self.add_losses(p)
@@ -653,6 +736,8 @@ cdef class Accumulator:
     cdef readonly bint needs_labels
 
     def __init__(self, Kernel kernel, int reduction):
+        if kernel.kind == PAIRS:
+            raise TypeError("the samples of a batch belong together, so the value cannot be added up over chunks")
         self.kernel, self.reduction = kernel, <fl_reduction>reduction
         self.totals = fl_totals(0, 0, 0, 0, 0, 0, 0)
         self.single = False
@@ -670,6 +755,8 @@ cdef class Accumulator:
     def block_rows(self, shape):
         """Rows of y_pred that chunks are to be a multiple of."""
         ndim = len(shape)
+        if self.kernel.is_structured():
+            return 1
         if ndim < 2:
             return fl_block_rows(1) if self.kernel.is_flat(ndim) else max(shape[0], 1) if ndim else 1
         axes = _validate.normalize_axes(self.kernel.axis, ndim)

@@ -299,6 +299,73 @@ def bad_weight(sample_weight, row, shape):
     return InputError(f"sample_weight: {value!r} at index {index}, expected a number", "sample_weight", index, value)
 
 
+def sequences(y_true, y_pred):
+    """Shapes of label sequences and the logits of their steps."""
+    if y_true.ndim != 2 or y_pred.ndim != 3:
+        raise ValueError(
+            f"y_true: shape {y_true.shape} and y_pred: shape {y_pred.shape}, expected (batch, labels) and "
+            "(batch, time, classes)"
+        )
+    if y_true.shape[0] != y_pred.shape[0]:
+        raise ValueError(
+            f"y_true: shape {y_true.shape} does not fit y_pred of shape {y_pred.shape}: {y_true.shape[0]} label "
+            f"sequences for a batch of {y_pred.shape[0]}"
+        )
+    if y_pred.shape[2] == 0:
+        raise ValueError(f"y_pred: shape {y_pred.shape} has no classes, expected at least the blank")
+
+
+def bad_padding(y_true, element):
+    """The error of a label after the padding of its row."""
+    index = tuple(int(i) for i in np.unravel_index(element, y_true.shape))
+    value = y_true[index].item() if y_true.dtype.kind != "V" else float(y_true[index])
+    return InputError(
+        f"y_true: label {value!r} at index {index} follows a 0, expected 0: padding is at the end of a row",
+        "y_true",
+        index,
+        value,
+    )
+
+
+def group_labels(name, labels, of, embeddings):
+    """One label for each embedding, as a 1-D view; `of` names the embeddings."""
+    fits = embeddings.ndim == 2 and labels.shape in ((embeddings.shape[0],), (embeddings.shape[0], 1))
+    if not fits:
+        raise ValueError(
+            f"{name}: shape {labels.shape} does not fit {of} of shape {embeddings.shape}, expected labels "
+            "(batch,) or (batch, 1) and embeddings (batch, dimensions)"
+        )
+    return labels.reshape(-1)
+
+
+def references(labels, embeddings, y_pred, remove_diagonal):
+    """The labels and embeddings that those of y_pred are compared with."""
+    if labels is None or embeddings is None:
+        missing = "ref_labels" if labels is None else "ref_embeddings"
+        raise ValueError(f"{missing}: expected an array; ref_labels and ref_embeddings belong together")
+    labels, embeddings = as_array("ref_labels", labels), as_array("ref_embeddings", embeddings)
+    labels = group_labels("ref_labels", labels, "ref_embeddings", embeddings)
+    if embeddings.shape[1] != y_pred.shape[1]:
+        raise ValueError(
+            f"ref_embeddings: shape {embeddings.shape} does not fit y_pred of shape {y_pred.shape}: "
+            "the dimensions of the embeddings differ"
+        )
+    if remove_diagonal and embeddings.shape != y_pred.shape:
+        raise ValueError(
+            f"remove_diagonal: row i of ref_embeddings, of shape {embeddings.shape}, is not row i of y_pred, of "
+            f"shape {y_pred.shape}; pass remove_diagonal=False"
+        )
+    return labels, embeddings
+
+
+def bad_group(name, labels, row):
+    """The error of a label that is no integer of 64 bits."""
+    value = labels[row].item() if labels.dtype.kind != "V" else float(labels[row])
+    return InputError(
+        f"{name}: label {value!r} at index {(row,)}, expected an integer of 64 bits", name, (row,), value
+    )
+
+
 def share_memory(a, b):
     """Whether two arrays have an element in common; True if that is too hard to tell."""
     try:

@@ -217,11 +217,14 @@ class NativeLoss(Loss):
     """Base class of the losses that run in C.
 
     A subclass names its rows of the registry and describes itself in `_kernel`. For tables and benchmarks it
-    says what its arguments look like (`target`, `prediction`) and gives the plain formula in NumPy.
+    says what its arguments look like (`target`, `prediction`), whether the rows of a table are its samples, each
+    alone (`rowwise`), whether it has a Hessian, and gives the plain formula in NumPy.
     """
 
     target = "real"
     prediction = "real"
+    rowwise = True
+    has_hessian = True
 
     def __setattr__(self, name, value):
         object.__setattr__(self, name, value)
@@ -291,6 +294,8 @@ class NativeLoss(Loss):
             >>> gradient.tolist(), hessian.tolist()
             ([2.0, 4.0], [2.0, 2.0])
         """
+        if not self.has_hessian:
+            raise TypeError(f"{type(self).__name__} has no Hessian; value_and_grad gives the gradient")
         return self._native.grad_and_hess(y_true, y_pred, sample_weight, out)
 
     def accumulator(self):

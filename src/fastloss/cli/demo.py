@@ -145,9 +145,8 @@ def compare(logits, labels):
     }
 
     lines = []
-    for name, loss in tqdm(
-        fl.losses.native_instances(), desc="comparing", unit="loss", leave=False, disable=None
-    ):
+    losses = [(name, loss) for name, loss in fl.losses.native_instances() if loss.rowwise]
+    for name, loss in tqdm(losses, desc="comparing", unit="loss", leave=False, disable=None):
         y_true = targets[loss.target]
         # A real prediction is an estimate of a real target, but a score for a sign.
         real = logits if loss.target == "sign" else probabilities
@@ -157,7 +156,7 @@ def compare(logits, labels):
 
     width = max(len(name) for name, *_ in lines)
     print()
-    print(f"Every native loss on these predictions, {len(labels)} images x 10 classes, float64")
+    print(f"Every native loss of rows, on these predictions, {len(labels)} images x 10 classes, float64")
     print("difference: the largest of any sample from the plain NumPy formula")
     print("speed: time of that formula / time of fastloss, median of paired runs")
     print(f"{'':{width}}{'value':>12}{'difference':>12}{'speed':>10}")

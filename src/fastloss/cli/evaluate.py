@@ -224,7 +224,10 @@ def run(arguments):
     if losses.shape[:1] != (few,):
         raise UserError(f"{cls.__name__} with these parameters mixes rows, so it cannot be computed by rows")
 
-    accumulator = loss.accumulator()
+    try:
+        accumulator = loss.accumulator()
+    except TypeError as error:
+        raise UserError(f"{cls.__name__}: {error}") from None
     block = accumulator.block_rows(inputs.y_pred.shape)
     wanted = arguments.chunk_rows or CHUNK_BYTES * inputs.rows // max(inputs.nbytes, 1)
     rows = max(1, math.ceil(wanted / block)) * block

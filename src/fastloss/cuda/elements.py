@@ -270,3 +270,30 @@ def weighted_binary_crossentropy_from_logits(real, y_true, y_pred, class_weight)
 @element
 def categorical_crossentropy(real, log_probability):
     return -log_probability, real(-1), real(0)
+
+
+# Steps of losses whose terms belong together, in float64 whatever the dtype
+
+
+@element
+def ctc(real, stay, advance, skip, emission):
+    # The logarithm of a sum of three: the largest comes out, the others go through log1p.
+    high = advance if advance > stay else stay
+    low = stay if stay < advance else advance
+    most = skip if skip > high else high
+    middle = high if high < skip else skip
+    shift = real(0) if most == real(-math.inf) else most
+    return most + math.log1p(math.exp(low - shift) + math.exp(middle - shift)) + emission
+
+
+@element
+def circle(real, similarity, gamma, margin):
+    # (exponent and slope of a positive pair, exponent and slope of a negative pair)
+    distance = real(1) - similarity
+    distance = real(0) if distance < real(0) else distance
+    closeness = real(1) if similarity > real(1) else similarity
+    reach = closeness + margin
+    positive = gamma * ((distance + margin) * (distance - margin))
+    negative = real(0) if reach < real(0) else gamma * (reach * (closeness - margin))
+    slope = real(2) * gamma * closeness if reach > real(0) and similarity <= real(1) else real(0)
+    return positive, real(-2) * gamma * distance, negative, slope

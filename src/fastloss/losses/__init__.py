@@ -5,16 +5,17 @@
 """
 
 from fastloss.base import Loss, LossFunctionWrapper
-from fastloss.losses import categorical, margin, probabilistic, regression
+from fastloss.losses import categorical, margin, probabilistic, regression, structured
 from fastloss.losses.categorical import *  # noqa: F403
 from fastloss.losses.margin import *  # noqa: F403
 from fastloss.losses.probabilistic import *  # noqa: F403
 from fastloss.losses.regression import *  # noqa: F403
+from fastloss.losses.structured import *  # noqa: F403
 from fastloss.reduction import Reduction
 from fastloss.registry import deserialize, get, native_classes, native_instances, serialize
 
 __all__ = [
-    *sorted(name for family in (categorical, margin, probabilistic, regression) for name in family.__all__),
+    *sorted(name for family in (categorical, margin, probabilistic, regression, structured) for name in family.__all__),
     "Loss",
     "LossFunctionWrapper",
     "Reduction",
