@@ -34,17 +34,24 @@ typedef struct {
             element(stay[s], advance[s], skip[s] + penalty[s], emission[s]);                                 \
     }
 
-static double largest(double const *x, ptrdiff_t n) {
-    double most = -INFINITY;
-#pragma omp simd reduction(max : most)
-    for (ptrdiff_t i = 0; i < n; i++)
-        most = x[i] > most ? x[i] : most;
-    return most;
-}
-
 static void fill(double *x, ptrdiff_t n, double value) {
     for (ptrdiff_t i = 0; i < n; i++)
         x[i] = value;
+}
+
+/* NaN is passed over. */
+static double largest(double const *x, ptrdiff_t n) {
+    double lane[FL_LANES], most = -INFINITY;
+    ptrdiff_t i = 0;
+    fill(lane, FL_LANES, -INFINITY);
+    for (; i + FL_LANES <= n; i += FL_LANES)
+        for (int j = 0; j < FL_LANES; j++)
+            lane[j] = x[i + j] > lane[j] ? x[i + j] : lane[j];
+    for (; i < n; i++)
+        most = x[i] > most ? x[i] : most;
+    for (int j = 0; j < FL_LANES && n >= FL_LANES; j++)
+        most = lane[j] > most ? lane[j] : most;
+    return most;
 }
 
 /* Subtracts the largest entry and returns it; 0 if there is none but -inf. */

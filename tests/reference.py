@@ -407,9 +407,9 @@ def ctc(y_true, y_pred):
         mean_cost = mp.fsum(q * c for qs, cs in zip(posterior, cost, strict=True) for q, c in zip(qs, cs, strict=True) if q)
         # -log P is the mean cost of an alignment less the entropy of the alignments: these two may cancel.
         result = Exact(value, mean_cost + abs(mean_cost - value))
-        # The logarithms that a posterior is taken from are of the size of the costs.
+        # A posterior is taken from logarithms of the size of what its alignments cost.
         gradients = [
-            [total(p_k, -q, condition=4 * q * mean_cost) for p_k, q in zip(p_t, q_t, strict=True)]
+            [total(p_k, -q, condition=4 * q * (mean_cost - mp.log(q or 1))) for p_k, q in zip(p_t, q_t, strict=True)]
             for p_t, q_t in zip(p, posterior, strict=True)
         ]
     return result, gradients
