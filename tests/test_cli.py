@@ -349,6 +349,46 @@ def test_errors_are_one_line_and_leave_nothing(cli, bad_files, command, message)
     assert sorted(os.listdir()) == before
 
 
+@pytest.mark.parametrize("option", ["--gradient", "--per-sample"])
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (os.mkfifo, "exists and is not a regular file; expected the name of a file to write"),
+        (os.mkdir, "exists and is not a regular file; expected the name of a file to write"),
+        (lambda name: os.mkfifo("real") or os.symlink("real", name), "exists and is not a regular file; *"),
+        (lambda name: os.symlink(name, name), "Too many levels of symbolic links"),
+    ],
+    ids=["pipe", "folder", "link to a pipe", "loop"],
+)
+def test_output_that_is_no_regular_file(cli, bad_files, option, make, message):
+    make("o.npy")
+    before = {name: os.lstat(name) for name in os.listdir()}
+    status, output, error = cli(f"evaluate mse p.npy p.npy {option} o.npy")
+    pattern = ".*".join(map(re.escape, message.split("*")))
+    assert (status, output) == (2, "")
+    assert re.fullmatch(f"fastloss: error: o.npy: {pattern}\n", error)
+    assert {name: (os.lstat(name).st_ino, os.lstat(name).st_mode) for name in os.listdir()} == {
+        name: (found.st_ino, found.st_mode) for name, found in before.items()
+    }
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_output_through_a_link(cli, bad_files, exists):
+    os.mkdir("there")
+    if exists:
+        Path("there/g.npy").write_bytes(b"old")
+    os.symlink("there/g.npy", "g.npy")
+    status, _, _ = cli("evaluate mse p.npy p.npy --gradient g.npy")
+    assert (status, os.readlink("g.npy"), os.listdir("there")) == (0, "there/g.npy", ["g.npy"])
+    assert np.load("there/g.npy").shape == (200, CLASSES)
+
+
+def test_output_named_like_a_folder(cli, bad_files):
+    status, _, error = cli("evaluate mse p.npy p.npy --gradient new/")
+    assert status == 2
+    assert error == "fastloss: error: new/: expected the name of a file to write, got that of a folder\n"
+
+
 @pytest.mark.parametrize("stage", ["update", "gradient"])
 @pytest.mark.parametrize(
     ("stop", "expected"),

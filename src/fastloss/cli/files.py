@@ -10,6 +10,7 @@ import os
 import re
 import secrets
 import shutil
+import stat
 import tempfile
 import zipfile
 
@@ -261,14 +262,24 @@ class CsvFile:
 
 
 class Output:
-    """A file written under a temporary name beside `path`, and renamed when the `with` block ends well."""
+    """A file written under a temporary name beside `path`, and renamed when the `with` block ends well.
+
+    If `path` is a symbolic link, that is what happens to the file that it points to; the link stays.
+    """
 
     def __init__(self, path):
         self.path = path
-        self.temporary = f"{path}.{secrets.token_hex(4)}.partial"
+        self.target = os.path.realpath(path)
+        self.temporary = f"{self.target}.{secrets.token_hex(4)}.partial"
 
     def __enter__(self):
         with self.errors_named():
+            # Renaming would replace a device or a pipe by the file.
+            with contextlib.suppress(FileNotFoundError):
+                if not stat.S_ISREG(os.stat(self.path).st_mode):
+                    raise UserError(f"{self.path}: exists and is not a regular file; expected the name of a file to write")
+            if not os.path.basename(self.path):
+                raise UserError(f"{self.path}: expected the name of a file to write, got that of a folder")
             self.file = open(self.temporary, "xb")
         return self
 
@@ -277,7 +288,7 @@ class Output:
             with self.errors_named():
                 self.file.close()
                 if kind is None:
-                    os.replace(self.temporary, self.path)
+                    os.replace(self.temporary, self.target)
         finally:
             with contextlib.suppress(FileNotFoundError):
                 os.remove(self.temporary)
