@@ -7,6 +7,7 @@ from fastloss._validate import InputError
 from fastloss.config import get_cmake_dir, get_include, show_config, threads
 from fastloss.losses import *  # noqa: F403
 from fastloss.losses import __all__ as _names
+from fastloss.losses import aliases as _aliases
 
 __version__ = "0.1.0"
 
@@ -21,3 +22,5 @@ __all__ = [
     "show_config",
     "threads",
 ]
+
+globals().update(_aliases())

@@ -4,6 +4,7 @@
 import math
 import numbers
 import operator
+import reprlib
 
 import numpy as np
 
@@ -40,13 +41,27 @@ def as_array(name, value):
     try:
         array = np.asarray(value)
     except ValueError as error:
-        raise ValueError(f"{name}: not an array of numbers: {error}") from None
+        reason = "nested sequences of different lengths" if "inhomogeneous" in str(error) else error
+        raise ValueError(f"{name}: not an array of numbers: {reason}") from None
     if not is_numeric(array.dtype):
+        if not isinstance(value, np.ndarray):
+            refuse_objects(name, value)
         raise TypeError(
             f"{name}: dtype {array.dtype} is not supported; expected bool, an integer, float16, bfloat16, "
             "float32 or float64"
         )
     return array
+
+
+def refuse_objects(name, value):
+    """Raises for the first object in nested sequences that is not a number, if there is one."""
+    # Beside a string NumPy makes strings of numbers.
+    array = np.asarray(value, dtype=object)
+    if array.ndim == 0:
+        raise TypeError(f"{name}: expected an array of numbers, got {type(value).__name__}")
+    for index, item in np.ndenumerate(array):
+        if not isinstance(item, numbers.Number | np.generic):
+            raise TypeError(f"{name}: {reprlib.repr(item)} at index {index}, expected a number")
 
 
 def integer(name, value):
@@ -84,9 +99,13 @@ def label(name, value):
 
 def number(name, value, *, low=-math.inf, high=math.inf, open_low=False, open_high=False):
     """`value` as a finite float within bounds."""
-    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real | np.ndarray) or np.ndim(value):
+    item = value[()] if isinstance(value, np.ndarray) else value
+    if isinstance(item, bool | np.bool_) or not isinstance(item, numbers.Real):
         raise TypeError(f"{name}: expected a number, got {value!r}")
-    result = float(value)
+    try:
+        result = float(item)
+    except OverflowError:
+        result = math.inf
     below = result <= low if open_low else result < low
     above = result >= high if open_high else result > high
     if not math.isfinite(result) or below or above:
@@ -120,13 +139,16 @@ def boolean(name, value):
 
 
 def float_dtype(value):
-    """The name of the dtype to compute in, or None."""
+    """The name of the dtype to compute in, or None; Keras's policies, also as it writes them, count as theirs."""
     names = ("float32", "float64", "float16", "bfloat16")
     if value is None or (isinstance(value, str) and value in names):
         return value
+    arguments = value.get("config") if isinstance(value, dict) else None
+    name = arguments.get("name") if isinstance(arguments, dict) else value
     try:
-        name = np.dtype(value).name
-    except TypeError:
+        name = name.removeprefix("mixed_") if isinstance(name, str) else name
+        name = np.dtype(name).name
+    except (TypeError, ValueError, SyntaxError):
         name = None
     if name not in names:
         raise ValueError(f"dtype: expected None or one of {', '.join(map(repr, names))}, got {value!r}")
@@ -243,6 +265,11 @@ def per_sample(name, value, shape):
     """sample_weight or mask as a view of the shape of the per-sample losses."""
     array = as_array(name, value)
     if name == "mask" and array.dtype != np.bool_:
+        bad = (array != 0) & (array != 1)
+        if bad.any():
+            index = tuple(int(i) for i in np.argwhere(bad)[0])
+            item = array[index].item()
+            raise InputError(f"mask: {item!r} at index {index}, expected True, False, 0 or 1", "mask", index, item)
         array = array != 0
     given = array.shape
     if array.ndim == len(shape) + 1 and array.shape[-1] == 1:

@@ -11,6 +11,10 @@ from fastloss import _kernels, _validate, reduction
 MEAN = "sum_over_batch_size"
 
 
+def _snake_case(name):
+    return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=.)(?=[A-Z][a-z])", "_", name).lower()
+
+
 class Loss:
     """Base class of losses, and of your own: implement `call(y_true, y_pred)`.
 
@@ -55,7 +59,7 @@ class Loss:
     """
 
     # Also of a subclass that does not call __init__.
-    name = None
+    name = "loss"
     reduction = "sum_over_batch_size"
     dtype = None
 
@@ -65,7 +69,8 @@ class Loss:
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
         if "name" not in cls.__dict__:
-            cls.name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
+            default = getattr(inspect.signature(cls.__init__).parameters.get("name"), "default", None)
+            cls.name = default if isinstance(default, str) and default else _snake_case(cls.__name__)
 
     def call(self, y_true, y_pred):
         """The losses of the samples, before weights and reduction.
@@ -82,7 +87,7 @@ class Loss:
     def __call__(self, y_true, y_pred, sample_weight=None, mask=None):
         kind = reduction.code(self.reduction)
         y_true, y_pred = self._inputs(y_true, y_pred)
-        losses, weight, counted = _weigh(self.call(y_true, y_pred), y_pred.dtype, sample_weight, mask)
+        losses, weight, counted = self._weighed(y_true, y_pred, sample_weight, mask)
         return _reduce(losses, weight, counted, kind, y_pred.dtype)
 
     def value_and_grad(self, y_true, y_pred, sample_weight=None, mask=None, out=None):
@@ -115,10 +120,18 @@ class Loss:
         grad = getattr(self, "grad", None)
         if grad is None:
             raise TypeError(f"{type(self).__name__} does not define grad(y_true, y_pred), so it has no gradient")
-        losses, weight, counted = _weigh(self.call(y_true, y_pred), y_pred.dtype, sample_weight, mask)
-        gradient = np.asarray(grad(y_true, y_pred), dtype=y_pred.dtype)
+        losses, weight, counted = self._weighed(y_true, y_pred, sample_weight, mask)
+        rows = y_pred.shape[: losses.ndim]
+        if len(rows) < losses.ndim or any(n not in (1, m) for n, m in zip(losses.shape, rows, strict=True)):
+            raise ValueError(
+                f"{type(self).__name__}.call: returned losses of shape {losses.shape}, to which the gradient of y_pred's "
+                f"shape {y_pred.shape} cannot be assigned; expected {y_pred.shape[:-1]} or {y_pred.shape}"
+            )
+        gradient = _returned(f"{type(self).__name__}.grad", grad(y_true, y_pred), y_pred.dtype)
         if gradient.shape != y_pred.shape:
-            raise ValueError(f"grad: shape {gradient.shape} differs from y_pred's shape {y_pred.shape}")
+            raise ValueError(
+                f"{type(self).__name__}.grad: returned shape {gradient.shape}, expected y_pred's shape {y_pred.shape}"
+            )
         divisor = reduction.denominator(kind, weight, counted)
         scale = np.divide(weight, divisor, out=np.zeros_like(weight), where=divisor != 0)
         scale = scale.reshape(scale.shape + (1,) * (y_pred.ndim - scale.ndim))
@@ -137,35 +150,87 @@ class Loss:
         dtype = np.dtype(np.float64 if (self.dtype or y_pred.dtype.name) == "float64" else np.float32)
         return y_true.astype(dtype, copy=False), y_pred.astype(dtype, copy=False)
 
-    def get_config(self):
-        """The constructor's arguments, for `from_config`.
+    def _weighed(self, y_true, y_pred, sample_weight, mask):
+        """Losses, weights (0 where masked) and which samples count, of one shape."""
+        losses = _returned(f"{type(self).__name__}.call", self.call(y_true, y_pred), y_pred.dtype)
+        for name, value in (("sample_weight", sample_weight), ("mask", mask)):
+            if losses.ndim == 0 and value is not None and np.size(value) != 1:
+                raise ValueError(
+                    f"{type(self).__name__}.call: returned a scalar, so {name} of shape {np.shape(value)} does not fit; "
+                    "expected one loss for each sample"
+                )
+        weight, counted = np.ones(losses.shape), np.ones(losses.shape, dtype=bool)
+        if mask is not None:
+            counted = _validate.per_sample("mask", mask, losses.shape)
+        if sample_weight is not None:
+            given = _validate.per_sample("sample_weight", sample_weight, losses.shape)
+            bad = np.isnan(given.astype(np.float64)) & counted
+            if bad.any():
+                raise _validate.bad_weight(given, int(np.flatnonzero(bad)[0]), losses.shape)
+            weight = given.astype(np.float64)
+        return losses, np.where(counted, weight, 0.0), counted
 
-        >>> from fastloss import Huber
-        >>> Huber(delta=2.0).get_config()
-        {'delta': 2.0, 'reduction': 'sum_over_batch_size', 'name': 'huber_loss', 'dtype': None}
-        """
+    def _arguments(self):
+        """The constructor's arguments, as far as attributes tell."""
+        values = getattr(self, "_fn_kwargs", {})
+        names, further = _parameters(type(self))
+        if further:
+            names += [name for name in values if name not in names]
         return {
-            name: getattr(self, name)
-            for name, parameter in inspect.signature(type(self).__init__).parameters.items()
-            if name != "self" and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+            name: values[name] if name in values else getattr(self, name)
+            for name in names
+            if name in values or hasattr(self, name)
         }
+
+    def get_config(self):
+        """The constructor's arguments, for `from_config`; numbers and arrays of NumPy become plain ones.
+
+        Raises:
+            TypeError: A loss of your own keeps an argument under another name than the constructor's.
+
+        Example:
+            >>> from fastloss import Huber
+            >>> Huber(delta=2.0).get_config()
+            {'delta': 2.0, 'reduction': 'sum_over_batch_size', 'name': 'huber_loss', 'dtype': None}
+        """
+        config = plain(self._arguments())
+        missing = [name for name in _parameters(type(self))[0] if name not in config]
+        # A get_config of the user's own adds what is missing.
+        if missing and type(self).get_config in (Loss.get_config, LossFunctionWrapper.get_config):
+            raise TypeError(
+                f"{type(self).__name__}: has no attribute {missing[0]!r} for the constructor's argument of that name; "
+                f"set self.{missing[0]}, or define get_config"
+            )
+        return config
 
     @classmethod
     def from_config(cls, config):
         """A loss from what `get_config` returned.
 
-        >>> from fastloss import Huber
-        >>> Huber.from_config({"delta": 2.0})
-        Huber(delta=2.0)
+        Raises:
+            TypeError: An argument that the constructor does not have.
+
+        Example:
+            >>> from fastloss import Huber
+            >>> Huber.from_config({"delta": 2.0})
+            Huber(delta=2.0)
         """
+        names, further = _parameters(cls)
+        unknown = [name for name in config if name not in names]
+        if unknown and not further:
+            raise TypeError(
+                f"config: {cls.__name__} has no argument {', '.join(map(repr, unknown))}; it has {', '.join(names)}"
+            )
         return cls(**config)
 
     def __repr__(self):
-        shown = []
-        for name, parameter in inspect.signature(type(self).__init__).parameters.items():
-            value = getattr(self, name, parameter.default)
-            if name != "self" and value != parameter.default and not (name == "name" and parameter.default is None):
-                shown.append(f"{name}={value!r}")
+        parameters = inspect.signature(type(self).__init__).parameters
+        defaults = plain({name: parameter.default for name, parameter in parameters.items()})
+        shown = [
+            f"{name}={value!r}"
+            for name, value in self._arguments().items()
+            if plain(value) != defaults.get(name) and not (name == "name" and value == type(self).name)
+        ]
         return f"{type(self).__name__}({', '.join(shown)})"
 
 
@@ -197,7 +262,9 @@ class LossFunctionWrapper(Loss):
     def __init__(self, fn, reduction="sum_over_batch_size", name=None, dtype=None, **kwargs):
         if not callable(fn):
             raise TypeError(f"fn: expected a function of y_true and y_pred, got {fn!r}")
-        super().__init__(name=name or getattr(fn, "__name__", None), reduction=reduction, dtype=dtype)
+        if type(self) is LossFunctionWrapper and str(getattr(fn, "__name__", "")).isidentifier():
+            name = name or fn.__name__
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
         self.fn = fn
         self._fn_kwargs = kwargs
 
@@ -205,12 +272,50 @@ class LossFunctionWrapper(Loss):
         """`fn(y_true, y_pred, **kwargs)`; see `Loss.call`."""
         return self.fn(y_true, y_pred, **self._fn_kwargs)
 
+    def _same(self):
+        """The native loss that this is, if fn is the function of one; else this as a `Loss`."""
+        native = getattr(self.fn, "loss_class", None)
+        if native is None or type(self).call is not LossFunctionWrapper.call:
+            return super()
+        return native(**self._fn_kwargs, reduction=self.reduction, dtype=self.dtype)
+
+    def __call__(self, y_true, y_pred, sample_weight=None, mask=None):
+        return self._same().__call__(y_true, y_pred, sample_weight, mask)
+
+    def value_and_grad(self, y_true, y_pred, sample_weight=None, mask=None, out=None):
+        """As `Loss.value_and_grad`; also if fn is the function of a native loss.
+
+        >>> from fastloss import huber
+        >>> LossFunctionWrapper(huber, delta=2.0).value_and_grad([0.0, 0.0], [1.0, 4.0])[1].tolist()
+        [0.5, 1.0]
+        """
+        return self._same().value_and_grad(y_true, y_pred, sample_weight, mask, out)
+
     def _inputs(self, y_true, y_pred):
         return _validate.align_ranks(*super()._inputs(y_true, y_pred))
 
     def get_config(self):
-        """The constructor's arguments; see `Loss.get_config`."""
-        return {**super().get_config(), **self._fn_kwargs}
+        """The constructor's arguments; fn by its name. See `Loss.get_config`.
+
+        Raises:
+            TypeError: fn has no name to be found by, as a lambda or a closure.
+        """
+        # The registry imports this module.
+        from fastloss import registry
+
+        config = super().get_config()
+        if "fn" in config:
+            config["fn"] = registry.function_name(config["fn"])
+        return config
+
+    @classmethod
+    def from_config(cls, config):
+        """A loss from what `get_config` returned; fn is a function, or the name of one in `fastloss.losses`."""
+        from fastloss import registry
+
+        if "fn" in config and not callable(config["fn"]):
+            config = {**config, "fn": registry.function(config["fn"])}
+        return super().from_config(config)
 
 
 class NativeLoss(Loss):
@@ -221,6 +326,8 @@ class NativeLoss(Loss):
     alone (`rowwise`), whether it has a Hessian, and gives the plain formula in NumPy.
     """
 
+    # Further names of the function, for `get` and as attributes of `fastloss.losses`.
+    aliases = ()
     target = "real"
     prediction = "real"
     rowwise = True
@@ -315,6 +422,16 @@ class NativeLoss(Loss):
         return _kernels.Accumulator(self._native, reduction.code(self.reduction))
 
     @classmethod
+    def from_config(cls, config):
+        """A loss from what `get_config` returned, or Keras's did; see `Loss.from_config`."""
+        # Keras 2 writes the function, too.
+        fn = config.get("fn")
+        name = fn.get("config") if isinstance(fn, dict) else getattr(fn, "__name__", fn)
+        if name in (cls.function.__name__, *cls.aliases):
+            config = {key: value for key, value in config.items() if key != "fn"}
+        return super().from_config(config)
+
+    @classmethod
     def variants(cls):
         """Instances with default arguments, one for each kind of y_pred."""
         if "from_logits" in inspect.signature(cls).parameters:
@@ -363,19 +480,29 @@ def set_common(loss, name, reduction_name, dtype):
     loss.dtype = _validate.float_dtype(dtype)
 
 
-def _weigh(losses, dtype, sample_weight, mask):
-    """Losses, weights (0 where masked) and which samples count, of one shape."""
-    losses = np.asarray(losses, dtype=dtype)
-    weight, counted = np.ones(losses.shape), np.ones(losses.shape, dtype=bool)
-    if mask is not None:
-        counted = _validate.per_sample("mask", mask, losses.shape)
-    if sample_weight is not None:
-        given = _validate.per_sample("sample_weight", sample_weight, losses.shape)
-        bad = np.isnan(given.astype(np.float64)) & counted
-        if bad.any():
-            raise _validate.bad_weight(given, int(np.flatnonzero(bad)[0]), losses.shape)
-        weight = given.astype(np.float64)
-    return losses, np.where(counted, weight, 0.0), counted
+def plain(value):
+    """Numbers and arrays of NumPy as those of Python, in containers too: what JSON holds."""
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _parameters(cls):
+    """Names of a constructor's arguments, and whether it takes any others."""
+    parameters = inspect.signature(cls.__init__).parameters.values()
+    names = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)][1:]
+    further = any(p.kind == p.VAR_KEYWORD for p in parameters)
+    # A constructor of the user's own passes its **kwargs on.
+    return names + [name for name in ("reduction", "name", "dtype") if further and name not in names], further
+
+
+def _returned(name, value, dtype):
+    """What a method of the user's own returned, as an array."""
+    if value is None:
+        raise TypeError(f"{name}: returned None, expected an array")
+    return _validate.as_array(name, value).astype(dtype, copy=False)
 
 
 def _reduce(losses, weight, counted, kind, dtype):

@@ -2,8 +2,19 @@
 """Losses by name, and their configurations. Names come from the classes themselves."""
 
 import difflib
+import inspect
+import json
 
-from fastloss.base import Loss, LossFunctionWrapper, NativeLoss
+from fastloss.base import Loss, LossFunctionWrapper, NativeLoss, plain
+
+# Whose configurations of losses name the same losses.
+KERAS = ("keras", "tf_keras", "tensorflow", "builtins")
+
+# What to do instead of asking for these by name.
+BASES = {
+    Loss: "derive a class from it that defines call(y_true, y_pred)",
+    LossFunctionWrapper: "give it a function, LossFunctionWrapper(fn)",
+}
 
 
 def native_classes():
@@ -28,14 +39,22 @@ def native_instances():
     ]
 
 
+def aliases():
+    """Short and older names of the functions.
+
+    >>> aliases()["mse"].__name__
+    'mean_squared_error'
+    """
+    return {name: cls.function for cls in native_classes() for name in cls.aliases}
+
+
 def names():
     """Every string that `get` takes: class names give classes, the others functions."""
     table = {}
     for cls in native_classes():
         table[cls.__name__] = cls
-        for name in (cls.function.__name__, *getattr(cls, "aliases", ())):
-            table[name] = cls.function
-    return table
+        table[cls.function.__name__] = cls.function
+    return {**table, **aliases()}
 
 
 def get(identifier):
@@ -43,8 +62,8 @@ def get(identifier):
 
     Args:
         identifier: A class name ("Huber": an instance with default arguments), a function name or alias
-            ("huber", "mse": the function), a dict as `serialize` returns it, a class (an instance), any other
-            callable (itself), or None (None).
+            ("huber", "mse": the function), a dict as `serialize` returns it or Keras writes it, a class (an
+            instance), any other callable (itself), or None (None).
 
     Raises:
         ValueError: Nothing is known by that name; the message suggests the nearest.
@@ -61,19 +80,18 @@ def get(identifier):
     if isinstance(identifier, dict):
         return deserialize(identifier)
     if isinstance(identifier, str):
-        return _named(identifier, names())
-    if isinstance(identifier, type) and issubclass(identifier, Loss):
-        return identifier()
-    if callable(identifier):
-        return identifier
-    raise TypeError(f"identifier: expected a name, a dict, a callable or None, got {identifier!r}")
+        return _made(_find(identifier, _known()))
+    found = _made(identifier)
+    if not callable(found):
+        raise TypeError(f"identifier: expected a name, a dict, a callable or None, got {identifier!r}")
+    return found
 
 
 def serialize(loss):
-    """A JSON-able configuration of a loss: a dict for an instance, the name of a function handle.
+    """A configuration of a loss that JSON holds: a dict for an instance, its name for a function.
 
     Raises:
-        TypeError: Neither a loss nor a function handle.
+        TypeError: Not a loss, a lambda or a closure, or an argument that JSON does not hold.
 
     Example:
         >>> from fastloss import Huber
@@ -82,63 +100,132 @@ def serialize(loss):
     """
     if loss is None or isinstance(loss, str):
         return loss
-    if isinstance(loss, Loss):
-        config = loss.get_config()
-        if isinstance(loss, LossFunctionWrapper):
-            config["fn"] = loss.fn.__name__
-        return {
-            "module": "fastloss.losses" if type(loss).__module__.startswith("fastloss.") else type(loss).__module__,
-            "class_name": type(loss).__name__,
-            "config": config,
-            "registered_name": None,
-        }
-    if hasattr(loss, "loss_class"):
-        return loss.__name__
-    raise TypeError(f"loss: cannot serialize {loss!r}")
+    if not isinstance(loss, Loss):
+        return function_name(loss)
+    cls, config = type(loss), plain(loss.get_config())
+    for name, value in config.items():
+        try:
+            json.dumps(value)
+        except (TypeError, ValueError):
+            raise TypeError(
+                f"{cls.__name__}: JSON does not hold the argument {name}={value!r}; define get_config and from_config"
+            ) from None
+    return {
+        "module": "fastloss.losses" if cls.__module__.startswith("fastloss.") else cls.__module__,
+        "class_name": cls.__name__,
+        "config": config,
+        "registered_name": None,
+    }
 
 
 def deserialize(config, custom_objects=None):
-    """A loss from what `serialize` returned.
+    """A loss from what `serialize` returned, or Keras wrote for a loss of its own.
 
     Args:
         config: A dict with "class_name" and "config", or a name.
-        custom_objects: Further classes or functions by name, or None; a wrapped function of your own is
-            found here.
+        custom_objects: Classes and functions of your own by name, or None.
 
     Raises:
         ValueError: An unknown class or name.
+        TypeError: An argument that the class does not have.
 
     Example:
         >>> from fastloss import Huber
         >>> deserialize(serialize(Huber(2.0)))
         Huber(delta=2.0)
     """
-    table = {**names(), **(custom_objects or {})}
     if config is None:
         return None
+    own = custom_objects or {}
+    if not isinstance(own, dict):
+        raise TypeError(f"custom_objects: expected a dict of classes and functions by name, got {custom_objects!r}")
     if isinstance(config, str):
-        return _named(config, table)
-    if not isinstance(config, dict) or "class_name" not in config:
+        return _made(_find(config, _known(own)))
+    if not isinstance(config, dict) or not isinstance(config.get("class_name"), str):
         raise ValueError(f"config: expected a dict with 'class_name', or a name, got {config!r}")
     name, arguments = config["class_name"], config.get("config", {})
+    # Not for a class of the user's own that has the name of one of ours.
+    native = str(config.get("module") or "keras").partition(".")[0] in ("fastloss", *KERAS)
+    table = _known(own) if native else own
     if name == "function":
-        return _named(arguments, table)
-    if name == LossFunctionWrapper.__name__:
-        return LossFunctionWrapper(**{**arguments, "fn": _named(arguments.get("fn"), table)})
-    cls = table.get(name)
-    if not isinstance(cls, type):
-        raise _unknown(name, [key for key, value in table.items() if isinstance(value, type)])
+        return function(arguments, table)
+    cls = _find(name, {key: value for key, value in table.items() if _is_loss_class(value)})
+    if not isinstance(arguments, dict):
+        raise ValueError(f"config: expected a dict of the arguments of {name}, got {arguments!r}")
+    if cls in BASES and "fn" not in arguments:
+        raise _base_error(cls)
+    if issubclass(cls, LossFunctionWrapper) and "fn" in arguments:
+        arguments = {**arguments, "fn": function(arguments["fn"], _known(own))}
     return cls.from_config(arguments)
 
 
-def _named(name, table):
-    if name not in table:
-        raise _unknown(name, table)
-    found = table[name]
-    return found() if isinstance(found, type) else found
+def function_name(fn):
+    """The name by which `function` finds a function again."""
+    name = getattr(fn, "__name__", "")
+    if isinstance(fn, type) or not callable(fn):
+        raise TypeError(f"cannot serialize {fn!r}; expected an instance of Loss, or a function")
+    if not name.isidentifier() or inspect.ismethod(fn) or getattr(fn, "__closure__", None):
+        raise TypeError(
+            f"cannot serialize {fn!r}, which no name stands for; expected a function of a module, without variables "
+            "of another function"
+        )
+    if names().get(name, fn) is not fn:
+        raise TypeError(f"cannot serialize {fn!r}, whose name is that of a loss of fastloss; give it another")
+    return name
 
 
-def _unknown(name, known):
-    near = difflib.get_close_matches(str(name), list(known), n=3)
-    hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
-    return ValueError(f"unknown loss {name!r}{hint}")
+def function(config, table=None):
+    """The function that a name, or a dict with a name as Keras writes it, stands for."""
+    if callable(config):
+        return config
+    name = config.get("config") if isinstance(config, dict) else config
+    known = {key: value for key, value in (table or names()).items() if not isinstance(value, type)}
+    return _find(name, known)
+
+
+def _is_loss_class(value):
+    return isinstance(value, type) and issubclass(value, Loss)
+
+
+def _known(own=None):
+    return {**{base.__name__: base for base in BASES}, **names(), **(own or {})}
+
+
+def _made(found):
+    """An instance, if it is a class."""
+    if not isinstance(found, type):
+        return found
+    if found in BASES:
+        raise _base_error(found)
+    return found()
+
+
+def _base_error(cls):
+    return ValueError(f"{cls.__name__} is no loss by itself; {BASES[cls]}")
+
+
+def _find(name, known):
+    """What is known by that name."""
+    if isinstance(name, str) and name in known:
+        return known[name]
+    near = _nearest(str(name), known)
+    if near:
+        hint = f"did you mean {' or '.join(map(repr, near))}?"
+    else:
+        hint = "expected a name in fastloss.losses, or one in the custom_objects of deserialize"
+    raise ValueError(f"unknown loss {name!r}; {hint}")
+
+
+def _nearest(name, known):
+    """At most three names, the nearest first; those that differ in case and punctuation only, if there are any."""
+
+    def plain_text(text):
+        return "".join(filter(str.isalnum, text)).lower()
+
+    spelt = {}
+    for key in known:
+        spelt.setdefault(plain_text(key), []).append(key)
+    text = plain_text(name)
+    groups = [text] if text in spelt else difflib.get_close_matches(text, spelt, n=3)
+    near = [key for group in groups for key in spelt[group]]
+    return sorted(near, key=lambda key: -difflib.SequenceMatcher(None, name, key).ratio())[:3]

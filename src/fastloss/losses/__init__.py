@@ -12,7 +12,7 @@ from fastloss.losses.probabilistic import *  # noqa: F403
 from fastloss.losses.regression import *  # noqa: F403
 from fastloss.losses.structured import *  # noqa: F403
 from fastloss.reduction import Reduction
-from fastloss.registry import deserialize, get, native_classes, native_instances, serialize
+from fastloss.registry import aliases, deserialize, get, native_classes, native_instances, serialize
 
 __all__ = [
     *sorted(name for family in (categorical, margin, probabilistic, regression, structured) for name in family.__all__),
@@ -25,3 +25,6 @@ __all__ = [
     "native_instances",
     "serialize",
 ]
+
+# Short and older names, which tf.keras.losses has, too: attributes, but not listed.
+globals().update(aliases())

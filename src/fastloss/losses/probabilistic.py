@@ -90,7 +90,7 @@ class KLDivergence(NativeLoss):
         '0.693146'
     """
 
-    aliases = ("kld", "KLD")
+    aliases = ("kld", "KLD", "kullback_leibler_divergence")
     target = "distribution"
     prediction = "distribution"
 

@@ -140,6 +140,8 @@ class Huber(NativeLoss):
     References: P. J. Huber, Robust estimation of a location parameter, 1964.
     """
 
+    aliases = ("huber_loss",)
+
     def __init__(self, delta=1.0, reduction=MEAN, name="huber_loss", dtype=None):
         set_common(self, name, reduction, dtype)
         self.delta = positive("delta", delta)
@@ -191,6 +193,8 @@ class LogCosh(NativeLoss):
         >>> f"{LogCosh()([0.0, 0.0], [1.0, 0.0]):.6f}"
         '0.216890'
     """
+
+    aliases = ("logcosh",)
 
     def __init__(self, reduction=MEAN, name="log_cosh", dtype=None):
         set_common(self, name, reduction, dtype)
