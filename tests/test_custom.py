@@ -1,86 +1,262 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Losses of a user's own, configurations, and names."""
+"""Losses of a user's own, as tutorials write them."""
 
-import copy
-import json
-import pickle
+import math
 
 import numpy as np
 import pytest
 
 import fastloss as fl
+from fastloss.losses import BinaryCrossentropy, Loss, LossFunctionWrapper, Reduction, binary_crossentropy
 
-Y_TRUE, Y_PRED = np.zeros((4, 2), np.float32), np.arange(8, dtype=np.float32).reshape(4, 2)
-# The mean of e**4 over each row.
-LOSSES = (Y_PRED.astype(np.float64) ** 4).mean(axis=-1)
-WEIGHT, MASK = np.array([1.0, 0.0, 2.0, 3.0]), np.array([True, True, False, True])
-
-
-class Quartic(fl.Loss):
-    def call(self, y_true, y_pred):
-        return np.mean((y_pred - y_true) ** 4, axis=-1)
-
-    def grad(self, y_true, y_pred):
-        return 4 * (y_pred - y_true) ** 3 / y_pred.shape[-1]
-
-
-class Forgetful(Quartic):
-    def __init__(self, power=4):
-        self.power = power
+# A function
 
 
 def quartic(y_true, y_pred, scale=1.0):
     return scale * np.mean((y_pred - y_true) ** 4, axis=-1)
 
 
-@pytest.mark.parametrize("make", [Quartic, lambda **k: fl.LossFunctionWrapper(quartic, **k)])
-@pytest.mark.parametrize(
-    ("reduction", "weight", "mask", "expected"),
-    [
-        ("sum_over_batch_size", None, None, LOSSES.mean()),
-        ("mean", WEIGHT, None, LOSSES @ WEIGHT / 4),
-        ("sum", WEIGHT, MASK, (LOSSES * WEIGHT)[MASK].sum()),
-        ("sum_over_batch_size", WEIGHT, MASK, (LOSSES * WEIGHT)[MASK].sum() / 3),
-        ("mean_with_sample_weight", WEIGHT, MASK, (LOSSES * WEIGHT)[MASK].sum() / 4),
-        ("mean_with_sample_weight", 0.0, None, 0.0),
-    ],
-)
-def test_reductions(make, reduction, weight, mask, expected):
-    value = make(reduction=reduction)(Y_TRUE, Y_PRED, sample_weight=weight, mask=mask)
-    assert value.dtype == np.float32
-    np.testing.assert_allclose(value, expected, rtol=1e-6)
+# A function that makes one
 
 
-@pytest.mark.parametrize("none", [None, "none"])
-def test_no_reduction(none):
-    np.testing.assert_allclose(Quartic(reduction=none)(Y_TRUE, Y_PRED, WEIGHT, MASK), LOSSES * WEIGHT * MASK, rtol=1e-6)
+def focal_loss(gamma=2.0, alpha=0.25):
+    def focal_loss_fixed(y_true, y_pred):
+        y_pred = np.clip(y_pred, 1e-7, 1 - 1e-7)
+        p_t = np.where(np.equal(y_true, 1), y_pred, 1 - y_pred)
+        alpha_factor = np.where(np.equal(y_true, 1), alpha, 1 - alpha)
+        return np.mean(-alpha_factor * (1 - p_t) ** gamma * np.log(p_t), axis=-1)
+
+    return focal_loss_fixed
 
 
-def test_hidden_samples_do_not_leak():
-    spoilt = Y_PRED.copy()
+# A class
+
+
+class ThresholdLoss(Loss):
+    def __init__(self, threshold=1.0, **kwargs):
+        self.threshold = threshold
+        super().__init__(**kwargs)
+
+    def call(self, y_true, y_pred):
+        error = y_true - y_pred
+        is_small_error = np.abs(error) < self.threshold
+        squared_loss = np.square(error) / 2
+        linear_loss = self.threshold * np.abs(error) - self.threshold**2 / 2
+        return np.where(is_small_error, squared_loss, linear_loss)
+
+    def get_config(self):
+        base_config = super().get_config()
+        return {**base_config, "threshold": self.threshold}
+
+
+# A class that wraps a function
+
+
+def pinball(y_true, y_pred, tau):
+    error = y_true - y_pred
+    return np.mean(np.maximum(tau * error, (tau - 1) * error), axis=-1)
+
+
+class PinballLoss(LossFunctionWrapper):
+    def __init__(self, tau=0.5, reduction=Reduction.AUTO, name="pinball_loss"):
+        super().__init__(pinball, reduction=reduction, name=name, tau=tau)
+
+
+# A class that calls a loss of fastloss, and gives a loss for each class
+
+
+class WeightedBinaryCrossentropy(Loss):
+    def __init__(self, pos_weight=3.0, name="weighted_bce", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.pos_weight = pos_weight
+
+    def call(self, y_true, y_pred):
+        bce = binary_crossentropy(y_true, y_pred)[:, None]
+        return bce * (y_true * self.pos_weight + (1 - y_true))
+
+
+# A class that forgets to call its base's constructor
+
+
+class Forgetful(Loss):
+    def __init__(self, power=4):
+        self.power = power
+
+    def call(self, y_true, y_pred):
+        return np.mean((y_pred - y_true) ** self.power, axis=-1)
+
+
+class Auto(Loss):
+    def __init__(self, reduction=Reduction.AUTO, name="auto"):
+        super().__init__(reduction=reduction, name=name)
+
+    def call(self, y_true, y_pred):
+        return np.max(np.abs(y_true - y_pred), axis=-1)
+
+    def grad(self, y_true, y_pred):
+        error = y_pred - y_true
+        return np.sign(error) * (np.abs(error) == np.max(np.abs(error), axis=-1, keepdims=True))
+
+
+Y_TRUE = [[1.0, 0.0], [0.0, 0.0], [1.0, 1.0], [0.0, 1.0]]
+Y_PRED = [[0.75, 0.5], [0.125, 0.25], [0.5, 0.0625], [0.875, 0.375]]
+WEIGHT, MASK = [1.0, 0.0, 2.0, 0.5], [True, True, False, True]
+
+
+def mean(terms):
+    terms = list(terms)
+    return sum(terms) / len(terms)
+
+
+def pairs(of_element, average=True):
+    """The losses of the samples from the loss of an element, in Python's own numbers."""
+    rows = [[of_element(y, p) for y, p in zip(*row, strict=True)] for row in zip(Y_TRUE, Y_PRED, strict=True)]
+    return np.array([mean(row) for row in rows] if average else rows)
+
+
+def focal(y, p):
+    return -0.25 * (1 - p) ** 2 * math.log(p) if y else -0.75 * p**2 * math.log(1 - p)
+
+
+def cross_entropy(y, p):
+    return -math.log(p if y else 1 - p)
+
+
+# What makes the loss, and its losses of the samples.
+LOSSES = {
+    "function": (lambda **k: LossFunctionWrapper(quartic, **k), pairs(lambda y, p: (p - y) ** 4)),
+    "function through get": (
+        lambda **k: LossFunctionWrapper(fl.get(quartic), scale=3.0, **k),
+        pairs(lambda y, p: 3 * (p - y) ** 4),
+    ),
+    "closure": (lambda **k: LossFunctionWrapper(focal_loss(2.0, 0.25), **k), pairs(focal)),
+    "class": (
+        lambda **k: ThresholdLoss(0.5, **k),
+        pairs(lambda y, p: (y - p) ** 2 / 2 if abs(y - p) < 0.5 else 0.5 * abs(y - p) - 0.125, average=False),
+    ),
+    "class of a function": (
+        lambda **k: PinballLoss(0.75, **k),
+        pairs(lambda y, p: 0.75 * (y - p) if y > p else 0.25 * (p - y)),
+    ),
+    "class of a loss": (
+        lambda **k: WeightedBinaryCrossentropy(3.0, **k),
+        pairs(cross_entropy)[:, None] * (1 + 2 * np.array(Y_TRUE)),
+    ),
+    "auto": (lambda **k: Auto(**k), np.array([0.5, 0.25, 0.9375, 0.875])),
+}
+
+each_loss = pytest.mark.parametrize(("make", "losses"), LOSSES.values(), ids=LOSSES)
+
+
+def reduced(losses, reduction, weight, mask):
+    """The value, by hand."""
+    total = weights = count = 0.0
+    for index in np.ndindex(losses.shape):
+        w = 1.0 if weight is None else weight[index[0]]
+        if mask is None or mask[index[0]]:
+            total, weights, count = total + w * losses[index], weights + w, count + 1
+    return total / {"sum": 1, "mean_with_sample_weight": weights}.get(reduction, count)
+
+
+@each_loss
+@pytest.mark.parametrize("mask", [None, MASK], ids=["", "mask"])
+@pytest.mark.parametrize("weight", [None, WEIGHT], ids=["", "weight"])
+@pytest.mark.parametrize("reduction", ["sum_over_batch_size", "mean", "auto", "sum", "mean_with_sample_weight"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_weights_masks_and_reductions(make, losses, dtype, reduction, weight, mask):
+    y_true, y_pred = np.array(Y_TRUE, dtype), np.array(Y_PRED, dtype)
+    loss = make(reduction=reduction)
+    rtol = {"float32": 2e-6, "float64": 1e-14}[dtype]
+    value = loss(y_true, y_pred, sample_weight=weight, mask=mask)
+    assert value.dtype == dtype
+    np.testing.assert_allclose(value, reduced(losses, reduction, weight, mask), rtol=rtol)
+    # Weights of a column, booleans as numbers, and arrays as lists mean the same.
+    column = None if weight is None else np.array(weight)[:, None]
+    numbers = None if mask is None else [int(m) for m in mask]
+    assert loss(y_true, y_pred, column, numbers) == value
+    if dtype == "float64":
+        assert loss(Y_TRUE, Y_PRED, weight, mask) == value
+
+
+@each_loss
+@pytest.mark.parametrize("none", [None, "none", Reduction.NONE])
+def test_no_reduction(make, losses, none):
+    per_sample = (len(losses),) + (1,) * (losses.ndim - 1)
+    expected = losses * np.reshape(np.multiply(WEIGHT, MASK), per_sample)
+    np.testing.assert_allclose(make(reduction=none)(Y_TRUE, Y_PRED, WEIGHT, MASK), expected, rtol=1e-14)
+
+
+@each_loss
+def test_hidden_samples_do_not_leak(make, losses):
+    spoilt = np.array(Y_PRED)
     spoilt[1], spoilt[2] = np.nan, np.inf
-    value, gradient = Quartic().value_and_grad(Y_TRUE, spoilt, WEIGHT, MASK)
-    np.testing.assert_allclose(value, (LOSSES * WEIGHT)[MASK].sum() / 3, rtol=1e-6)
-    np.testing.assert_allclose(gradient[0], 4 * Y_PRED[0] ** 3 / 2 / 3, rtol=1e-6)
-    assert not gradient[1:3].any()
+    # The functions' own warnings are not the point.
+    with np.errstate(all="ignore"):
+        value = make()(Y_TRUE, spoilt, WEIGHT, MASK)
+    np.testing.assert_allclose(value, reduced(losses, "mean", WEIGHT, MASK), rtol=1e-14)
 
 
-def test_gradient_in_place():
-    place = Y_PRED.copy()
-    _, gradient = Quartic(reduction="sum").value_and_grad(Y_TRUE, place, out=place)
-    assert gradient is place
-    np.testing.assert_allclose(place, 4 * Y_PRED**3 / 2, rtol=1e-6)
+@each_loss
+def test_without_grad_there_is_an_error(make, losses):
+    loss = make()
+    if hasattr(loss, "grad"):
+        return
+    out = np.full((4, 2), 7.0)
+    with pytest.raises(TypeError) as caught:
+        loss.value_and_grad(Y_TRUE, Y_PRED, out=out)
+    assert str(caught.value) == f"{type(loss).__name__} does not define grad(y_true, y_pred), so it has no gradient"
+    assert (out == 7).all()
 
 
 def test_defaults_apply_without_init():
     loss = Forgetful()
     assert (loss.name, loss.reduction, loss.dtype) == ("forgetful", "sum_over_batch_size", None)
-    np.testing.assert_allclose(loss(Y_TRUE, Y_PRED), LOSSES.mean(), rtol=1e-6)
+    losses = pairs(lambda y, p: (p - y) ** 4)
+    np.testing.assert_allclose(loss(Y_TRUE, Y_PRED, WEIGHT), reduced(losses, "mean", WEIGHT, None), rtol=1e-14)
+    assert type(fl.deserialize(fl.serialize(loss), {"Forgetful": Forgetful})) is Forgetful
 
 
-def test_without_grad_there_is_an_error():
-    with pytest.raises(TypeError, match="does not define grad"):
-        fl.LossFunctionWrapper(quartic).value_and_grad(Y_TRUE, Y_PRED)
+# Gradients
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "mean_with_sample_weight", None])
+def test_gradient(reduction):
+    count = {"mean": 3, "mean_with_sample_weight": 1.5}.get(reduction, 1)
+    expected = np.array([[0.0, 1.0], [0.0, 0.0], [0.0, 0.0], [0.5, 0.0]]) / count
+    spoilt = np.array(Y_PRED)
+    spoilt[1], spoilt[2] = np.nan, np.inf
+    loss = Auto(reduction=reduction)
+    place = spoilt.copy()
+    with np.errstate(all="ignore"):
+        value, gradient = loss.value_and_grad(Y_TRUE, spoilt, WEIGHT, MASK)
+        assert loss.value_and_grad(Y_TRUE, place, WEIGHT, MASK, out=place)[1] is place
+    np.testing.assert_allclose(gradient, expected, rtol=1e-14)
+    np.testing.assert_array_equal(place, gradient)
+    np.testing.assert_array_equal(value, loss(Y_TRUE, Y_PRED, WEIGHT, MASK))
+
+
+class Returns(Loss):
+    """Returns what it is given."""
+
+    def __init__(self, losses, gradient=None):
+        super().__init__()
+        self.losses, self.gradient = losses, gradient
+
+    def call(self, y_true, y_pred):
+        return self.losses
+
+    def grad(self, y_true, y_pred):
+        return self.gradient
+
+
+@pytest.mark.parametrize("losses", [3.0, [3.0] * 4, [[3.0]] * 4, [[3.0, 3.0]] * 4, np.int8(3)], ids=str)
+def test_losses_of_any_shape_that_fits_the_gradient(losses):
+    value, gradient = Returns(losses, np.ones((4, 2))).value_and_grad(Y_TRUE, Y_PRED, 2.0)
+    assert value == 6
+    np.testing.assert_array_equal(gradient, np.full((4, 2), 2 / np.size(losses)))
+
+
+# Wrapped functions
 
 
 @pytest.mark.parametrize("batch", [1, 2, 5])
@@ -89,50 +265,42 @@ def test_a_wrapped_function_gets_labels_as_they_are(batch):
         return -np.take_along_axis(y_pred, y_true.astype(int)[:, None], -1)[:, 0]
 
     y_pred = np.arange(5.0 * batch).reshape(batch, 5)
-    assert fl.LossFunctionWrapper(pick, reduction="sum")(np.ones(batch, int), y_pred) == -y_pred[:, 1].sum()
+    assert LossFunctionWrapper(pick, reduction="sum")(np.ones(batch, int), y_pred) == -y_pred[:, 1].sum()
 
 
 def test_a_wrapped_function_gets_aligned_ranks():
     shapes = []
-    fl.LossFunctionWrapper(lambda y, p: shapes.append((y.shape, p.shape)) or p[:, 0])(np.ones(3), np.ones((3, 1)))
+    LossFunctionWrapper(lambda y, p: shapes.append((y.shape, p.shape)) or p[:, 0])(np.ones(3), np.ones((3, 1)))
     assert shapes == [((3, 1), (3, 1))]
 
 
 @pytest.mark.parametrize("label", [label for label, _ in fl.losses.native_instances()])
-def test_configurations_round_trip(label):
-    loss = dict(fl.losses.native_instances())[label]
-    loss = type(loss)(**{**loss.get_config(), "reduction": "sum", "name": "mine", "dtype": "float64"})
-    again = json.loads(json.dumps(fl.serialize(loss)))
-    copies = [fl.deserialize(again), fl.losses.get(again), pickle.loads(pickle.dumps(loss)), copy.deepcopy(loss)]
-    for other in [*copies, copy.copy(loss), type(loss).from_config(loss.get_config())]:
-        assert type(other) is type(loss)
-        assert other.get_config() == loss.get_config()
+def test_a_wrapped_native_function_is_the_native_loss(label):
+    native = dict(fl.losses.native_instances())[label]
+    y_true = [1, 0, 1, 1] if native.target == "label" else Y_TRUE
+    kwargs = {"from_logits": True} if getattr(native, "from_logits", False) else {}
+    for reduction in ("mean", "sum", None):
+        wrapped = LossFunctionWrapper(fl.get(native.function.__name__), reduction, dtype="float32", **kwargs)
+        native = type(native)(reduction=reduction, dtype="float32", **kwargs)
+        value, gradient = wrapped.value_and_grad(y_true, Y_PRED, WEIGHT, MASK)
+        expected, slope = native.value_and_grad(y_true, Y_PRED, WEIGHT, MASK)
+        np.testing.assert_array_equal(value, expected)
+        np.testing.assert_array_equal(gradient, slope)
+        np.testing.assert_array_equal(wrapped(y_true, Y_PRED, WEIGHT, MASK), expected)
+        assert wrapped(y_true, Y_PRED, WEIGHT, MASK).dtype == np.float32
 
 
-def test_a_wrapper_round_trips():
-    loss = fl.LossFunctionWrapper(quartic, reduction="sum", scale=2.0)
-    again = fl.deserialize(json.loads(json.dumps(fl.serialize(loss))), custom_objects={"quartic": quartic})
-    assert again(Y_TRUE, Y_PRED) == loss(Y_TRUE, Y_PRED)
+def test_a_call_of_ones_own_is_called():
+    class Double(LossFunctionWrapper):
+        def call(self, y_true, y_pred):
+            return 2 * super().call(y_true, y_pred)
+
+    np.testing.assert_allclose(
+        Double(binary_crossentropy)(Y_TRUE, Y_PRED), 2 * BinaryCrossentropy()(Y_TRUE, Y_PRED), rtol=1e-14
+    )
 
 
-@pytest.mark.parametrize("cls", fl.losses.native_classes(), ids=lambda cls: cls.__name__)
-def test_names(cls):
-    assert fl.serialize(cls.function) == cls.function.__name__
-    assert fl.deserialize(cls.function.__name__) is cls.function
-    assert type(fl.losses.get(cls)) is cls
-    for alias in getattr(cls, "aliases", ()):
-        assert fl.losses.get(alias) is cls.function
-
-
-def test_unknown_names():
-    near = fl.losses.native_classes()[0].function.__name__
-    with pytest.raises(ValueError, match=f"unknown loss '{near}s'; did you mean '{near}'"):
-        fl.losses.get(f"{near}s")
-    with pytest.raises(ValueError, match="unknown loss"):
-        fl.deserialize({"class_name": "Nothing", "config": {}})
-    with pytest.raises(TypeError, match="identifier"):
-        fl.losses.get(3)
-    assert fl.losses.get(None) is None
+# Attributes may change
 
 
 def test_changed_attributes_count():

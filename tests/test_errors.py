@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import fastloss as fl
+import wrong_calls
 from cases import CASES
 
 SPARSE = [case for case in CASES.values() if case.sparse]
@@ -402,3 +403,38 @@ def test_element_out_of_bounds_in_a_long_row(case, rng, argument, value):
     if case.has_axis:
         with refuses(argument, 2990, 1):
             case.make({"axis": 0})(y.T, p.T)
+
+
+# Messages
+
+
+def same_error(function, error, message):
+    with pytest.raises(error) as caught:
+        function()
+    assert (caught.type, str(caught.value)) == (error, message)
+
+
+@pytest.mark.parametrize("call", wrong_calls.CALLS, ids=lambda call: call.message)
+def test_message_of_a_wrong_call(call):
+    y_true = wrong_calls.y() if call.y_true is wrong_calls.FINE else call.y_true
+    y_pred = wrong_calls.p() if call.y_pred is wrong_calls.FINE else call.y_pred
+    weights = {name: getattr(call, name) for name in ("sample_weight", "mask") if getattr(call, name) is not None}
+    out = [np.full(getattr(y_pred, "shape", (2, 3)), 7, "float32") for _ in range(3)]
+    ways = {
+        "call": lambda: call.loss(y_true, y_pred, **weights),
+        "value_and_grad": lambda: call.loss.value_and_grad(y_true, y_pred, **weights, out=out[0]),
+    }
+    if "mask" not in weights:
+        ways["grad_and_hess"] = lambda: call.loss.grad_and_hess(y_true, y_pred, **weights, out=out[1:])
+    for function in ways.values():
+        same_error(function, call.error, call.message)
+    assert all((array == 7).all() for array in out)
+
+
+@pytest.mark.parametrize(("function", "error", "message"), wrong_calls.OTHERS)
+def test_message(function, error, message):
+    out = np.full((2, 3), 7, "float32")
+    threads = fl.get_num_threads()
+    same_error(lambda: function(out), error, message)
+    assert (out == 7).all()
+    assert fl.get_num_threads() == threads

@@ -18,9 +18,10 @@ from fastloss import _kernels
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = Path(fl.__file__).resolve().parent
 
-# Where losses may be named. The tests of the command line call a few by name, as its users do.
+# Where losses may be named. Some tests call a few by name, as users do.
 PLACES = ("csrc/losses/*.h", "csrc/losses.def", "src/fastloss/losses/*.py", "src/fastloss/cuda/elements.py",
-          "tests/families/*.py", "tests/reference.py", "tests/test_cli.py")  # fmt: skip
+          "tests/families/*.py", "tests/reference.py",
+          "tests/test_cli.py", "tests/test_custom.py", "tests/test_names.py", "tests/wrong_calls.py")  # fmt: skip
 
 # Where they may not.
 SEARCHED = ("csrc", "src", "tests", "bench")

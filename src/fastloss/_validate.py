@@ -93,15 +93,16 @@ def label(name, value):
     value = integer(name, value)
     # The least int64 stands for what is no label.
     if not -(2**63) < value < 2**63:
-        raise ValueError(f"{name}: expected an integer of 64 bits, got {value}")
+        raise ValueError(f"{name}: expected an integer between -2**63 and 2**63, got {value}")
     return value
 
 
 def number(name, value, *, low=-math.inf, high=math.inf, open_low=False, open_high=False):
     """`value` as a finite float within bounds."""
     item = value[()] if isinstance(value, np.ndarray) else value
-    if isinstance(item, bool | np.bool_) or not isinstance(item, numbers.Real):
-        raise TypeError(f"{name}: expected a number, got {value!r}")
+    known = is_numeric(item.dtype) if isinstance(item, np.generic) else isinstance(item, numbers.Real)
+    if not known or isinstance(item, bool | np.bool_):
+        raise TypeError(f"{name}: expected a number, got {reprlib.repr(value)}")
     try:
         result = float(item)
     except OverflowError:
@@ -111,8 +112,10 @@ def number(name, value, *, low=-math.inf, high=math.inf, open_low=False, open_hi
     if not math.isfinite(result) or below or above:
         bounds = [f"{'>' if open_low else '>='} {low:g}"] * math.isfinite(low)
         bounds += [f"{'<' if open_high else '<='} {high:g}"] * math.isfinite(high)
-        expected = " and ".join(["a finite number", *bounds])
-        raise ValueError(f"{name}: expected {expected}, got {value!r}")
+        expected = " ".join(["a finite number", " and ".join(bounds)]).rstrip()
+        if len(bounds) == 2 and not open_low and not open_high:
+            expected = f"a number from {low:g} to {high:g}"
+        raise ValueError(f"{name}: expected {expected}, got {reprlib.repr(value)}")
     return result
 
 
@@ -147,7 +150,8 @@ def float_dtype(value):
     name = arguments.get("name") if isinstance(arguments, dict) else value
     try:
         name = name.removeprefix("mixed_") if isinstance(name, str) else name
-        name = np.dtype(name).name
+        # To NumPy None is float64.
+        name = name and np.dtype(name).name
     except (TypeError, ValueError, SyntaxError):
         name = None
     if name not in names:
@@ -401,6 +405,16 @@ def share_memory(a, b):
         return True
 
 
+def overlaps_itself(array):
+    """Whether strides are too short for the elements between them."""
+    span = array.itemsize
+    for stride, extent in sorted((abs(s), n) for s, n in zip(array.strides, array.shape, strict=True) if n > 1):
+        if stride < span:
+            return array.size > 0
+        span += stride * (extent - 1)
+    return False
+
+
 def output(name, out, y_pred, dtype, inputs):
     """Where to write a derivative, and what to return: not the same if `out` overlaps an input."""
     if out is None:
@@ -414,7 +428,7 @@ def output(name, out, y_pred, dtype, inputs):
         raise TypeError(f"{name}: dtype {out.dtype}, expected {dtype}")
     if not out.flags.writeable:
         raise ValueError(f"{name}: the array is read-only")
-    if out.size and any(stride == 0 and extent > 1 for stride, extent in zip(out.strides, out.shape, strict=True)):
+    if overlaps_itself(out):
         raise ValueError(f"{name}: elements of the array overlap each other")
     in_place = out is y_pred or (
         out.__array_interface__["data"][0] == y_pred.__array_interface__["data"][0]

@@ -124,8 +124,8 @@ class Loss:
         rows = y_pred.shape[: losses.ndim]
         if len(rows) < losses.ndim or any(n not in (1, m) for n, m in zip(losses.shape, rows, strict=True)):
             raise ValueError(
-                f"{type(self).__name__}.call: returned losses of shape {losses.shape}, to which the gradient of y_pred's "
-                f"shape {y_pred.shape} cannot be assigned; expected {y_pred.shape[:-1]} or {y_pred.shape}"
+                f"{type(self).__name__}.call: returned shape {losses.shape}, which does not go with the gradient's shape "
+                f"{y_pred.shape}; expected {y_pred.shape[:-1]} or {y_pred.shape}"
             )
         gradient = _returned(f"{type(self).__name__}.grad", grad(y_true, y_pred), y_pred.dtype)
         if gradient.shape != y_pred.shape:
@@ -219,13 +219,13 @@ class Loss:
         unknown = [name for name in config if name not in names]
         if unknown and not further:
             raise TypeError(
-                f"config: {cls.__name__} has no argument {', '.join(map(repr, unknown))}; it has {', '.join(names)}"
+                f"config: {cls.__name__} has no argument {' or '.join(map(repr, unknown))}; it has {', '.join(names)}"
             )
         return cls(**config)
 
     def __repr__(self):
-        parameters = inspect.signature(type(self).__init__).parameters
-        defaults = plain({name: parameter.default for name, parameter in parameters.items()})
+        parameters = [inspect.signature(cls.__init__).parameters for cls in (Loss, type(self))]
+        defaults = plain({name: p.default for names in parameters for name, p in names.items()})
         shown = [
             f"{name}={value!r}"
             for name, value in self._arguments().items()
@@ -260,7 +260,7 @@ class LossFunctionWrapper(Loss):
     """
 
     def __init__(self, fn, reduction="sum_over_batch_size", name=None, dtype=None, **kwargs):
-        if not callable(fn):
+        if not callable(fn) or isinstance(fn, type):
             raise TypeError(f"fn: expected a function of y_true and y_pred, got {fn!r}")
         if type(self) is LossFunctionWrapper and str(getattr(fn, "__name__", "")).isidentifier():
             name = name or fn.__name__

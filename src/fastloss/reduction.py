@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """How the losses of samples become one number."""
 
+import reprlib
+
 import numpy as np
 
 
@@ -62,7 +64,7 @@ def code(reduction):
         return CODES[reduction]
     except (KeyError, TypeError):
         names = ", ".join(repr(name) for name in CODES)
-        raise ValueError(f"reduction: {reduction!r} is unknown; expected one of {names}") from None
+        raise ValueError(f"reduction: {reprlib.repr(reduction)} is unknown; expected one of {names}") from None
 
 
 def denominator(kind, weight, counted):

@@ -144,9 +144,11 @@ def deserialize(config, custom_objects=None):
     if not isinstance(config, dict) or not isinstance(config.get("class_name"), str):
         raise ValueError(f"config: expected a dict with 'class_name', or a name, got {config!r}")
     name, arguments = config["class_name"], config.get("config", {})
-    # Not for a class of the user's own that has the name of one of ours.
-    native = str(config.get("module") or "keras").partition(".")[0] in ("fastloss", *KERAS)
-    table = _known(own) if native else own
+    module = str(config.get("module") or KERAS[0])
+    table = _known(own)
+    # What another module calls Huber is not ours.
+    if module.partition(".")[0] not in ("fastloss", *KERAS) and name not in own:
+        raise ValueError(f"unknown loss {name!r} of the module {module!r}; expected it in custom_objects")
     if name == "function":
         return function(arguments, table)
     cls = _find(name, {key: value for key, value in table.items() if _is_loss_class(value)})
@@ -166,11 +168,11 @@ def function_name(fn):
         raise TypeError(f"cannot serialize {fn!r}; expected an instance of Loss, or a function")
     if not name.isidentifier() or inspect.ismethod(fn) or getattr(fn, "__closure__", None):
         raise TypeError(
-            f"cannot serialize {fn!r}, which no name stands for; expected a function of a module, without variables "
-            "of another function"
+            f"cannot serialize {fn!r}, which cannot be found again by name; expected a function without a closure, "
+            "defined with def"
         )
     if names().get(name, fn) is not fn:
-        raise TypeError(f"cannot serialize {fn!r}, whose name is that of a loss of fastloss; give it another")
+        raise TypeError(f"cannot serialize {fn!r}, which has the name of a loss of fastloss; expected another name")
     return name
 
 
