@@ -29,6 +29,20 @@ def focal_loss(gamma=2.0, alpha=0.25):
     return focal_loss_fixed
 
 
+# One that overwrites its arguments: in TensorFlow `/=` makes a new tensor
+
+
+def weighted_categorical_crossentropy(weights):
+    def loss(y_true, y_pred):
+        y_pred /= np.sum(y_pred, axis=-1, keepdims=True)
+        y_pred = np.clip(y_pred, 1e-7, 1 - 1e-7)
+        loss = y_true * np.log(y_pred) * weights
+        loss = -np.sum(loss, -1)
+        return loss
+
+    return loss
+
+
 # A class
 
 
@@ -130,6 +144,13 @@ LOSSES = {
         pairs(lambda y, p: 3 * (p - y) ** 4),
     ),
     "closure": (lambda **k: LossFunctionWrapper(focal_loss(2.0, 0.25), **k), pairs(focal)),
+    "closure that overwrites": (
+        lambda **k: LossFunctionWrapper(weighted_categorical_crossentropy(np.array([0.5, 2.0])), **k),
+        np.array([
+            -y * math.log(p / (p + q)) / 2 - 2 * z * math.log(q / (p + q))
+            for (y, z), (p, q) in zip(Y_TRUE, Y_PRED, strict=True)
+        ]),
+    ),
     "class": (
         lambda **k: ThresholdLoss(0.5, **k),
         pairs(lambda y, p: (y - p) ** 2 / 2 if abs(y - p) < 0.5 else 0.5 * abs(y - p) - 0.125, average=False),
@@ -170,6 +191,8 @@ def test_weights_masks_and_reductions(make, losses, dtype, reduction, weight, ma
     value = loss(y_true, y_pred, sample_weight=weight, mask=mask)
     assert value.dtype == dtype
     np.testing.assert_allclose(value, reduced(losses, reduction, weight, mask), rtol=rtol)
+    np.testing.assert_array_equal(y_true, Y_TRUE)
+    np.testing.assert_array_equal(y_pred, Y_PRED)
     # Weights of a column, booleans as numbers, and arrays as lists mean the same.
     column = None if weight is None else np.array(weight)[:, None]
     numbers = None if mask is None else [int(m) for m in mask]
@@ -233,6 +256,26 @@ def test_gradient(reduction):
     np.testing.assert_allclose(gradient, expected, rtol=1e-14)
     np.testing.assert_array_equal(place, gradient)
     np.testing.assert_array_equal(value, loss(Y_TRUE, Y_PRED, WEIGHT, MASK))
+
+
+class Overwriting(Loss):
+    def call(self, y_true, y_pred):
+        y_pred -= y_true
+        y_pred *= y_pred
+        return y_pred
+
+    def grad(self, y_true, y_pred):
+        y_pred -= y_true
+        y_pred *= 2
+        return y_pred
+
+
+def test_gradient_of_a_loss_that_overwrites():
+    y_true, y_pred = np.array(Y_TRUE), np.array(Y_PRED)
+    _, gradient = Overwriting("sum", "sum").value_and_grad(y_true, y_pred)
+    np.testing.assert_array_equal(gradient, 2 * (np.array(Y_PRED) - Y_TRUE))
+    np.testing.assert_array_equal(y_true, Y_TRUE)
+    np.testing.assert_array_equal(y_pred, Y_PRED)
 
 
 class Returns(Loss):

@@ -428,7 +428,7 @@ def output(name, out, y_pred, dtype, inputs):
         raise TypeError(f"{name}: dtype {out.dtype}, expected {dtype}")
     if not out.flags.writeable:
         raise ValueError(f"{name}: the array is read-only")
-    if overlaps_itself(out):
+    if not out.flags.forc and overlaps_itself(out):
         raise ValueError(f"{name}: elements of the array overlap each other")
     in_place = out is y_pred or (
         out.__array_interface__["data"][0] == y_pred.__array_interface__["data"][0]

@@ -23,7 +23,7 @@ class Loss:
         value = reduce(sample_weight * call(y_true, y_pred))
 
     Args:
-        name: The loss's name; by default the class's name in snake_case.
+        name: The loss's name; by default the class's name in snake_case. Several losses may have the same.
         reduction: See `Reduction`: "sum_over_batch_size" (default; also "mean", "auto"), "sum",
             "mean_with_sample_weight", "none" or None.
         dtype: What is computed in: None for y_pred's own (float32 for half precision, integers and bool),
@@ -33,10 +33,10 @@ class Loss:
 
         y_true, y_pred: Arrays, or anything `numpy.asarray` takes. Never modified. Native losses want equal
             shapes after Keras's rank alignment of ``(n,)`` with ``(n, 1)`` and broadcast nothing; a loss of your
-            own gets them as they are, in the dtype that is computed in.
+            own gets copies in the dtype that is computed in.
         sample_weight: None, a scalar, ``(batch,)``, or a shape that broadcasts to the losses of the samples.
             A weight of 0 hides whatever the sample holds.
-        mask: None, or booleans of such a shape; samples at False do not count.
+        mask: None, or booleans, or 0 and 1, of such a shape; samples at False do not count.
 
     Shapes:
         y_true, y_pred: ``(batch, ...)`` as `call` takes them.
@@ -115,8 +115,8 @@ class Loss:
             (8.5, [2.0, 16.0])
         """
         kind = reduction.code(self.reduction)
-        original = _validate.as_array("y_pred", y_pred)
-        y_true, y_pred = self._inputs(y_true, y_pred)
+        original, given = _validate.as_array("y_pred", y_pred), (y_true, y_pred)
+        y_true, y_pred = self._inputs(*given)
         grad = getattr(self, "grad", None)
         if grad is None:
             raise TypeError(f"{type(self).__name__} does not define grad(y_true, y_pred), so it has no gradient")
@@ -127,7 +127,7 @@ class Loss:
                 f"{type(self).__name__}.call: returned shape {losses.shape}, which does not go with the gradient's shape "
                 f"{y_pred.shape}; expected {y_pred.shape[:-1]} or {y_pred.shape}"
             )
-        gradient = _returned(f"{type(self).__name__}.grad", grad(y_true, y_pred), y_pred.dtype)
+        gradient = _returned(f"{type(self).__name__}.grad", grad(*self._inputs(*given)), y_pred.dtype)
         if gradient.shape != y_pred.shape:
             raise ValueError(
                 f"{type(self).__name__}.grad: returned shape {gradient.shape}, expected y_pred's shape {y_pred.shape}"
@@ -136,19 +136,17 @@ class Loss:
         scale = np.divide(weight, divisor, out=np.zeros_like(weight), where=divisor != 0)
         scale = scale.reshape(scale.shape + (1,) * (y_pred.ndim - scale.ndim))
         dtype = original.dtype if original.dtype.kind not in "biu" else np.dtype(np.float32)
-        target, result = _validate.output("out", out, original, dtype, (y_true, sample_weight, mask))
+        _, result = _validate.output("out", out, original, dtype, ())
         # A weight of 0 hides a NaN.
         product = np.multiply(gradient, scale, out=np.zeros_like(gradient), where=scale != 0)
-        target[...] = product.reshape(target.shape)
-        if result is not target:
-            result[...] = target
+        result[...] = product.reshape(result.shape)
         return _reduce(losses, weight, counted, kind, y_pred.dtype), result
 
     def _inputs(self, y_true, y_pred):
-        """y_true and y_pred in the dtype that is computed in."""
+        """Copies of y_true and y_pred in the dtype that is computed in: a `call` may overwrite them."""
         y_true, y_pred = _validate.as_array("y_true", y_true), _validate.as_array("y_pred", y_pred)
         dtype = np.dtype(np.float64 if (self.dtype or y_pred.dtype.name) == "float64" else np.float32)
-        return y_true.astype(dtype, copy=False), y_pred.astype(dtype, copy=False)
+        return y_true.astype(dtype), y_pred.astype(dtype)
 
     def _weighed(self, y_true, y_pred, sample_weight, mask):
         """Losses, weights (0 where masked) and which samples count, of one shape."""

@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Losses by name, and their configurations. Names come from the classes themselves."""
 
-import difflib
 import inspect
-import json
 
 from fastloss.base import Loss, LossFunctionWrapper, NativeLoss, plain
 
@@ -102,6 +100,9 @@ def serialize(loss):
         return loss
     if not isinstance(loss, Loss):
         return function_name(loss)
+    # Not at import, which it would slow down.
+    import json
+
     cls, config = type(loss), plain(loss.get_config())
     for name, value in config.items():
         try:
@@ -220,6 +221,8 @@ def _find(name, known):
 
 def _nearest(name, known):
     """At most three names, the nearest first; those that differ in case and punctuation only, if there are any."""
+
+    import difflib
 
     def plain_text(text):
         return "".join(filter(str.isalnum, text)).lower()
