@@ -141,6 +141,13 @@ def boolean(name, value):
     return bool(value)
 
 
+def configuration(cls, value):
+    """`value` as a dict of the arguments of a class."""
+    if not isinstance(value, dict):
+        raise TypeError(f"config: expected a dict of the arguments of {cls.__name__}, got {reprlib.repr(value)}")
+    return value
+
+
 def float_dtype(value):
     """The name of the dtype to compute in, or None; Keras's policies, also as it writes them, count as theirs."""
     names = ("float32", "float64", "float16", "bfloat16")

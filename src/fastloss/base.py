@@ -214,7 +214,7 @@ class Loss:
             Huber(delta=2.0)
         """
         names, further = _parameters(cls)
-        unknown = [name for name in config if name not in names]
+        unknown = [name for name in _validate.configuration(cls, config) if name not in names]
         if unknown and not further:
             raise TypeError(
                 f"config: {cls.__name__} has no argument {' or '.join(map(repr, unknown))}; it has {', '.join(names)}"
@@ -311,7 +311,7 @@ class LossFunctionWrapper(Loss):
         """A loss from what `get_config` returned; fn is a function, or the name of one in `fastloss.losses`."""
         from fastloss import registry
 
-        if "fn" in config and not callable(config["fn"]):
+        if "fn" in _validate.configuration(cls, config) and not callable(config["fn"]):
             config = {**config, "fn": registry.function(config["fn"])}
         return super().from_config(config)
 
@@ -423,9 +423,9 @@ class NativeLoss(Loss):
     def from_config(cls, config):
         """A loss from what `get_config` returned, or Keras's did; see `Loss.from_config`."""
         # Keras 2 writes the function, too.
-        fn = config.get("fn")
-        name = fn.get("config") if isinstance(fn, dict) else getattr(fn, "__name__", fn)
-        if name in (cls.function.__name__, *cls.aliases):
+        fn = _validate.configuration(cls, config).get("fn")
+        name = fn.get("config") if isinstance(fn, dict) else fn
+        if isinstance(name, str) and name in (cls.function.__name__, *cls.aliases):
             config = {key: value for key, value in config.items() if key != "fn"}
         return super().from_config(config)
 

@@ -3,6 +3,7 @@
 
 import inspect
 
+from fastloss import _validate
 from fastloss.base import Loss, LossFunctionWrapper, NativeLoss, plain
 
 # Whose configurations of losses name the same losses.
@@ -137,7 +138,7 @@ def deserialize(config, custom_objects=None):
     """
     if config is None:
         return None
-    own = custom_objects or {}
+    own = {} if custom_objects is None else custom_objects
     if not isinstance(own, dict):
         raise TypeError(f"custom_objects: expected a dict of classes and functions by name, got {custom_objects!r}")
     if isinstance(config, str):
@@ -145,20 +146,17 @@ def deserialize(config, custom_objects=None):
     if not isinstance(config, dict) or not isinstance(config.get("class_name"), str):
         raise ValueError(f"config: expected a dict with 'class_name', or a name, got {config!r}")
     name, arguments = config["class_name"], config.get("config", {})
-    module = str(config.get("module") or KERAS[0])
-    table = _known(own)
+    module, table = config.get("module"), _known(own)
     # What another module calls Huber is not ours.
-    if module.partition(".")[0] not in ("fastloss", *KERAS) and name not in own:
+    if module is not None and str(module).partition(".")[0] not in ("fastloss", *KERAS) and name not in own:
         raise ValueError(f"unknown loss {name!r} of the module {module!r}; expected it in custom_objects")
     if name == "function":
         return function(arguments, table)
     cls = _find(name, {key: value for key, value in table.items() if _is_loss_class(value)})
-    if not isinstance(arguments, dict):
-        raise ValueError(f"config: expected a dict of the arguments of {name}, got {arguments!r}")
-    if cls in BASES and "fn" not in arguments:
+    if cls in BASES and "fn" not in _validate.configuration(cls, arguments):
         raise _base_error(cls)
-    if issubclass(cls, LossFunctionWrapper) and "fn" in arguments:
-        arguments = {**arguments, "fn": function(arguments["fn"], _known(own))}
+    if issubclass(cls, LossFunctionWrapper) and "fn" in _validate.configuration(cls, arguments):
+        arguments = {**arguments, "fn": function(arguments["fn"], table)}
     return cls.from_config(arguments)
 
 
@@ -221,7 +219,6 @@ def _find(name, known):
 
 def _nearest(name, known):
     """At most three names, the nearest first; those that differ in case and punctuation only, if there are any."""
-
     import difflib
 
     def plain_text(text):
