@@ -152,9 +152,10 @@ class Loss:
         """Losses, weights (0 where masked) and which samples count, of one shape."""
         losses = _returned(f"{type(self).__name__}.call", self.call(y_true, y_pred), y_pred.dtype)
         for name, value in (("sample_weight", sample_weight), ("mask", mask)):
-            if losses.ndim == 0 and value is not None and np.size(value) != 1:
+            shape = () if value is None else _validate.as_array(name, value).shape
+            if losses.ndim == 0 and any(n != 1 for n in shape):
                 raise ValueError(
-                    f"{type(self).__name__}.call: returned a scalar, so {name} of shape {np.shape(value)} does not fit; "
+                    f"{type(self).__name__}.call: returned a scalar, so {name} of shape {shape} does not fit; "
                     "expected one loss for each sample"
                 )
         weight, counted = np.ones(losses.shape), np.ones(losses.shape, dtype=bool)
