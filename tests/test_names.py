@@ -133,7 +133,15 @@ def test_reductions():
 # Instances
 
 
-SET = {"reduction": "sum", "name": "mine", "dtype": "float64", "axis": 0, "ignore_class": 3}
+SET = {
+    "reduction": "sum",
+    "name": "mine",
+    "dtype": "float64",
+    "axis": 0,
+    "ignore_class": 3,
+    "class_weight": [1.0, 0.5],
+    "pos_weight": 2.0,
+}
 
 
 def arguments(cls):
@@ -141,7 +149,8 @@ def arguments(cls):
     chosen = {}
     for name, parameter in inspect.signature(cls).parameters.items():
         default = parameter.default
-        chosen[name] = SET[name] if name in SET else (not default if isinstance(default, bool) else default / 2 or 0.25)
+        changed = (lambda x: not x) if isinstance(default, bool) else (lambda x: 0.9 * (x or 0.5))
+        chosen[name] = SET[name] if name in SET else changed(default)
         assert chosen[name] != default
     return chosen
 
@@ -172,6 +181,13 @@ def test_numbers_of_numpy_become_plain(cls):
         setattr(loss, name, as_numpy(value))
         assert type(loss.get_config()[name]) is type(value)
     assert json.loads(json.dumps(loss.get_config())) == given
+
+
+def test_several_axes_round_trip():
+    loss = fl.BinaryCrossentropy(axis=(np.int8(-1), 0))
+    config = json.loads(json.dumps(loss.get_config()))
+    assert config["axis"] == [-1, 0]
+    assert fl.BinaryCrossentropy.from_config(config).axis == loss.axis == (-1, 0)
 
 
 @each_class

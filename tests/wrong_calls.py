@@ -31,6 +31,12 @@ def p():
     return np.full((2, 3), 0.5, np.float32)
 
 
+def spoilt(value):
+    array = p()
+    array[1, 2] = value
+    return array
+
+
 def mse():
     return fl.MeanSquaredError()
 
@@ -69,6 +75,18 @@ CALLS = [
     Call(sparse(), ValueError, f"y_true: shape (2, 3) {LABELS}", np.eye(3)[:2]),
     Call(fl.CategoricalCrossentropy(axis=2), ValueError, "axis: 2 is out of range for y_pred of shape (2, 3)"),
     Call(fl.BinaryCrossentropy(axis=-3), ValueError, "axis: -3 is out of range for y_pred of shape (2, 3)"),
+    Call(fl.BinaryCrossentropy(axis=(0, -2)), ValueError, "axis: (0, -2) names an axis twice"),
+    # Elements
+    Call(fl.BinaryCrossentropy(), InputError, "y_pred: -0.5 at index (1, 2), expected a number from 0 to 1",
+         y_pred=spoilt(-0.5)),
+    Call(fl.BinaryCrossentropy(), InputError, "y_pred: inf at index (1, 2), expected a number from 0 to 1",
+         y_pred=spoilt(np.inf)),
+    Call(fl.CategoricalCrossentropy(), InputError, "y_pred: -1.5 at index (1, 2), expected a finite number >= 0",
+         y_pred=spoilt(-1.5)),
+    Call(sparse(), InputError, "y_pred: inf at index (1, 2), expected a finite number >= 0", [0, 1], spoilt(np.inf)),
+    Call(fl.BinaryCrossentropy(True), InputError, "y_true: 2.0 at index (1, 2), expected a number from 0 to 1", spoilt(2)),
+    Call(fl.CategoricalCrossentropy(axis=0), InputError, "y_true: -1.0 at index (1, 2), expected a number >= 0", spoilt(-1)),
+    Call(fl.KLDivergence(), InputError, "y_true: -0.5 at index (1, 2), expected a number from 0 to 1", spoilt(-0.5)),
     # Labels
     Call(sparse(), InputError, "y_true: label 3 at index (1,), expected an integer from 0 to 2", [0, 3]),
     Call(sparse(), InputError, "y_true: label -1 at index (0,), expected an integer from 0 to 2", [-1, 5]),
@@ -202,6 +220,15 @@ OTHERS = [
     (lambda out: fl.BinaryCrossentropy(label_smoothing=1.5), ValueError,
      "label_smoothing: expected a number from 0 to 1, got 1.5"),
     (lambda out: fl.Poisson(epsilon=0.5), ValueError, "epsilon: expected a finite number > 0 and < 0.5, got 0.5"),
+    (lambda out: fl.Quantile(0), ValueError, "quantile: expected a finite number > 0 and < 1, got 0"),
+    (lambda out: fl.Expectile(1.0), ValueError, "expectile: expected a finite number > 0 and < 1, got 1.0"),
+    (lambda out: sparse(class_weight=[1.0, -2.0]), InputError,
+     "class_weight: -2.0 at index (1,), expected a finite number >= 0"),
+    (lambda out: sparse(class_weight=np.ones((3, 1))), ValueError,
+     "class_weight: shape (3, 1), expected a number or one for each class"),
+    (lambda out: sparse(class_weight={0: 1.0}), TypeError, "class_weight: expected an array of numbers, got dict"),
+    (lambda out: sparse(class_weight=[1.0, 2.0])([0, 1], p()), ValueError, "class_weight: 2 weights for 3 classes"),
+    (lambda out: fl.BinaryCrossentropy(pos_weight=np.nan), InputError, "pos_weight: nan, expected a finite number >= 0"),
     (lambda out: fl.CategoricalCrossentropy("yes"), TypeError, "from_logits: expected True or False, got 'yes'"),
     (lambda out: fl.CategoricalCrossentropy(1), TypeError, "from_logits: expected True or False, got 1"),
     (lambda out: fl.CategoricalCrossentropy(axis=1.0), TypeError, "axis: expected an integer, got 1.0"),
