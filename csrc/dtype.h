@@ -38,11 +38,14 @@ typedef int64_t integer;
 #define fl_min FL_REAL(fl_min)
 #define fl_fma FL_REAL(fl_fma)
 #define fl_difference_error FL_REAL(fl_difference_error)
+#define fl_product_error FL_REAL(fl_product_error)
+#define fl_exp FL_REAL(fl_exp)
 #define fl_exp_biased FL_REAL(fl_exp_biased)
 #define fl_exp_expm1 FL_REAL(fl_exp_expm1)
 #define fl_exp_pair FL_REAL(fl_exp_pair)
 #define fl_log FL_REAL(fl_log)
 #define fl_log1p FL_REAL(fl_log1p)
 #define fl_log_ratio FL_REAL(fl_log_ratio)
+#define fl_power FL_REAL(fl_power)
 
 #endif
