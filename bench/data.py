@@ -27,6 +27,10 @@ def one_hot(rng, shape, dtype):
     return y_true
 
 
+def positive(rng, shape, dtype):
+    return rng.standard_gamma(2, shape, dtype=dtype)
+
+
 def probability(rng, shape, dtype):
     return 1 / (1 + np.exp(-normal(rng, shape, dtype)))
 
@@ -44,13 +48,14 @@ TARGETS = {
     "sign": lambda rng, shape, dtype: 2 * binary(rng, shape, dtype) - 1,
     "binary": binary,
     "count": lambda rng, shape, dtype: rng.integers(0, 5, shape).astype(dtype),
+    "positive": positive,
     "distribution": distribution,
     "one_hot": one_hot,
     "label": label,
 }
 PREDICTIONS = {
     "real": normal,
-    "positive": lambda rng, shape, dtype: rng.standard_gamma(2, shape, dtype=dtype),
+    "positive": positive,
     "logit": normal,
     "probability": probability,
     "distribution": distribution,

@@ -17,6 +17,7 @@ typedef int32_t integer; /* as wide as real, so that counts vectorise beside it 
 #define FL_REAL(name) name##_f32
 #define FL_REAL_STORAGE FL_FLOAT32
 #define REAL_MAX FLT_MAX
+#define REAL_MIN FLT_MIN
 #define REAL_LEAST 0x1p-149f /* subnormal */
 #define FL_EXP_SCALE 0x1p-32
 #else
@@ -25,6 +26,7 @@ typedef int64_t integer;
 #define FL_REAL(name) name##_f64
 #define FL_REAL_STORAGE FL_FLOAT64
 #define REAL_MAX DBL_MAX
+#define REAL_MIN DBL_MIN
 #define REAL_LEAST 0x1p-1074
 #define FL_EXP_SCALE 0x1p-64
 #endif

@@ -443,20 +443,21 @@ FL_INLINE double fl_log_ratio_f64(double a, double b) {
 }
 
 /*
- * x^a for x >= 0, as exp(a log x): 0, 1 or inf at +-0 for a > 0, a = 0 or a < 0 (|a| >= 1e-20), NaN below 0
- * and for a NaN in x. The exponential turns the absolute error of a log x into a relative one, hence the
- * logarithm and the product are sums of two numbers. log x = k ln 2 + 2 atanh(s), s = f / (2 + f), where
- * 2 atanh(s) = 2 s + s^3 R(s^2): s is taken with its error, and the rest is below 1 % of it. At 0 and inf a
- * finite logarithm of great size keeps 0^0 = 1. Worst error for |a| <= 10: float 0.87 at 0x1.776852p+0 and
- * a = 0x1.68d588p+1, 0.91 without fused multiply-add at 0x1.77a4a2p+0 and -0x1.20f99ap+2; double 0.90 at
- * 0x1.6cf4f6f2a222cp+74 and 0x1.11ce29b93d5d2p+3, 0.93 at 0x1.6b96fa9bc6077p+0 and -0x1.b3277c656990cp+2.
- * Up to |a| = 50: 1.7, with x near sqrt(2) times a power of 2; from there it grows with |a|.
+ * x^a for x >= 0 and |a| <= 1e20, as exp(a log x): 0, 1 or inf at +-0 for a > 0, a = 0 or a < 0 (not
+ * between -1e-20 and 1e-20), NaN below 0 and for a NaN in x. The exponential turns the absolute error of a
+ * log x into a relative one, hence the logarithm and the product are sums of two numbers. log x = k ln 2 + 2
+ * atanh(s), s = f / (2 + f), where 2 atanh(s) = 2 s + s^3 R(s^2): s is taken with its error, and the rest is
+ * below 1 % of it. At 0 and inf a finite logarithm of great size keeps 0^0 = 1. Worst error for |a| <= 10:
+ * float 0.87 at 0x1.776852p+0 and a = 0x1.68d588p+1, 0.91 without fused multiply-add at 0x1.77a4a2p+0 and
+ * -0x1.20f99ap+2; double 0.90 at 0x1.6cf4f6f2a222cp+74 and 0x1.11ce29b93d5d2p+3, 0.93 at 0x1.6b96fa9bc6077p+0
+ * and -0x1.b3277c656990cp+2. Up to |a| = 50: 1.7, with x near sqrt(2) times a power of 2; from there it grows
+ * with |a|.
  */
 FL_INLINE float fl_power_f32(float x, float a) {
     const fl_log_parts_f32 parts = fl_log_reduce_f32(fl_abs_f32(x));
     const float k = parts.scaled_k, f = parts.f;
-    const float u = 2.0f + f, inverse = 1.0f / u, s = f * inverse, product = s * u;
-    const float rest = ((f - product) - fl_product_error_f32(s, u, product)) - s * (f - (u - 2.0f));
+    const float u = 2.0f + f, inverse = 1.0f / u, s = f * inverse, f_used = s * u;
+    const float rest = ((f - f_used) - fl_product_error_f32(s, u, f_used)) - s * (f - (u - 2.0f));
     const float z = s * s;
     float p = 0x1.ddd390p-3f;
     p = fl_fma_f32(p, z, 0x1.245c28p-2f);
@@ -471,15 +472,15 @@ FL_INLINE float fl_power_f32(float x, float a) {
     log = x == INFINITY ? x : log;
     log = x > 0.0f ? log : fl_pole_f32(x != 0.0f);
     log = fl_min_f32(fl_max_f32(log, -0x1p126f), 0x1p126f);
-    const float exponent = fl_min_f32(fl_max_f32(a, -1e20f), 1e20f), scaled = exponent * log;
-    return fl_exp_f32(scaled, fl_fma_f32(exponent, log_low, fl_product_error_f32(exponent, log, scaled)));
+    const float product = a * log;
+    return fl_exp_f32(product, fl_fma_f32(a, log_low, fl_product_error_f32(a, log, product)));
 }
 
 FL_INLINE double fl_power_f64(double x, double a) {
     const fl_log_parts_f64 parts = fl_log_reduce_f64(fl_abs_f64(x));
     const double k = parts.k, f = parts.f;
-    const double u = 2.0 + f, inverse = 1.0 / u, s = f * inverse, product = s * u;
-    const double rest = ((f - product) - fl_product_error_f64(s, u, product)) - s * (f - (u - 2.0));
+    const double u = 2.0 + f, inverse = 1.0 / u, s = f * inverse, f_used = s * u;
+    const double rest = ((f - f_used) - fl_product_error_f64(s, u, f_used)) - s * (f - (u - 2.0));
     const double z = s * s;
     double p = 0x1.0c06b55bb3efbp-3;
     p = fl_fma_f64(p, z, 0x1.0fbe442b6ae60p-3);
@@ -497,8 +498,8 @@ FL_INLINE double fl_power_f64(double x, double a) {
     log = x == INFINITY ? x : log;
     log = x > 0.0 ? log : fl_pole_f64(x != 0.0);
     log = fl_min_f64(fl_max_f64(log, -0x1p980), 0x1p980);
-    const double exponent = fl_min_f64(fl_max_f64(a, -1e20), 1e20), scaled = exponent * log;
-    return fl_exp_f64(scaled, fl_fma_f64(exponent, log_low, fl_product_error_f64(exponent, log, scaled)));
+    const double product = a * log;
+    return fl_exp_f64(product, fl_fma_f64(a, log_low, fl_product_error_f64(a, log, product)));
 }
 
 #endif

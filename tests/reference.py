@@ -178,12 +178,34 @@ def squared_hinge(y_true, y_pred):
     )
 
 
+def exponential(y_true, y_pred):
+    """`y_true` as in `hinge`."""
+    value = mp.exp(-y_true * y_pred)
+    return plain(value), plain(-y_true * value), plain(y_true**2 * value)
+
+
 # Counts and distributions
 
 
 def poisson(y_true, y_pred, epsilon=EPSILON):
     q = y_pred + mpf(epsilon)
     return total(y_pred, -y_true * mp.log(q)), total(mpf(1), -y_true / q), plain(y_true / q**2)
+
+
+def poisson_log_link(y_true, y_pred):
+    rate = mp.exp(y_pred)
+    return total(rate, -y_true * y_pred), total(rate, -y_true), plain(rate)
+
+
+def gamma(y_true, y_pred):
+    ratio = y_true * mp.exp(-y_pred)
+    return total(y_pred, ratio), total(mpf(1), -ratio), plain(ratio)
+
+
+def tweedie(y_true, y_pred, power=1.5):
+    up, down = 2 - mpf(power), 1 - mpf(power)
+    a, b = mp.exp(up * y_pred), y_true * mp.exp(down * y_pred)
+    return plain(a / up - b / down), total(a, -b), plain(up * a - down * b)
 
 
 def kl_divergence(y_true, y_pred, epsilon=EPSILON):
@@ -240,6 +262,109 @@ def binary_crossentropy(y_true, y_pred, label_smoothing=0.0, epsilon=EPSILON, po
         # Two terms of opposite sign for a soft label, one for a hard one.
         total(not_y / (1 - p), -y / p, margin=margin) if inside else zero,
         total(y / p**2, not_y / (1 - p) ** 2, margin=margin) if inside else zero,
+    )
+
+
+# Focal cross-entropy (Lin et al. 2017)
+
+
+def raised(m, exponent, factor):
+    """factor * m**exponent, which a factor of 0 makes 0."""
+    if factor == 0:
+        return mpf(0)
+    return factor * (mp.inf if m == 0 and exponent < 0 else m**exponent)
+
+
+def binary_focal(y, not_y, b, m, m1, m2, apply_class_balancing, alpha, gamma):
+    """From the cross-entropy b and the probability m of the wrong answer, each with its derivatives."""
+    alpha, g = mpf(alpha), mpf(gamma)
+    w = y * alpha + not_y * (1 - alpha) if apply_class_balancing else mpf(1)
+    first, second = raised(m, g - 1, g), raised(m, g - 2, g * (g - 1))
+    power = raised(m, g, mpf(1))
+
+    def times(x, y):
+        return mpf(0) if x == 0 or y == 0 else x * y
+
+    def derivative(terms, scales, margin):
+        return Exact(w * mp.fsum(terms), w * mp.fsum(scales), margin=margin)
+
+    value, gradient, hessian = b
+    return (
+        Exact(w * power * value.value, w * power * value.scale),
+        derivative(
+            [times(first, m1.value * value.value), power * gradient.value],
+            [times(first, m1.scale * value.scale), power * gradient.scale],
+            gradient.margin,
+        ),
+        derivative(
+            [
+                times(second, m1.value**2 * value.value),
+                times(first, m2.value * value.value + 2 * m1.value * gradient.value),
+                power * hessian.value,
+            ],
+            [
+                times(abs(second), m1.scale**2 * value.scale),
+                times(first, m2.scale * value.scale + 2 * m1.scale * gradient.scale),
+                power * hessian.scale,
+            ],
+            hessian.margin,
+        ),
+    )
+
+
+def binary_focal_crossentropy_from_logits(
+    y_true, y_pred, apply_class_balancing=False, alpha=0.25, gamma=2.0, label_smoothing=0.0
+):
+    z = y_pred
+    y, not_y = smooth_binary(y_true, label_smoothing)
+    t = mp.exp(-abs(z))
+    p, q = (1 / (1 + t), t / (1 + t)) if z > 0 else (t / (1 + t), 1 / (1 + t))
+    b = binary_crossentropy_from_logits(y_true, z, label_smoothing)
+    m1 = Exact((not_y - y) * p * q, p * q)
+    m2 = Exact(m1.value * (q - p), p * q * abs(q - p))
+    return binary_focal(y, not_y, b, y * q + not_y * p, m1, m2, apply_class_balancing, alpha, gamma)
+
+
+def binary_focal_crossentropy(
+    y_true, y_pred, apply_class_balancing=False, alpha=0.25, gamma=2.0, label_smoothing=0.0, epsilon=EPSILON
+):
+    y, not_y = smooth_binary(y_true, label_smoothing)
+    b = binary_crossentropy(y_true, y_pred, label_smoothing, epsilon)
+    p = min(max(y_pred, mpf(0)), mpf(1))
+    inside = p == y_pred
+    m1 = Exact((not_y - y) * inside, mpf(inside))
+    return binary_focal(y, not_y, b, y * (1 - p) + not_y * p, m1, plain(mpf(0)), apply_class_balancing, alpha, gamma)
+
+
+class Focal(NamedTuple):
+    """-alpha (1 - exp(x))**gamma x, its derivatives, and the sum of the absolute terms of the second."""
+
+    value: Any
+    slope: Any
+    curvature: Any
+    curvature_scale: Any
+    third: Any
+
+
+def focal_of_log(x, alpha, gamma):
+    alpha, g = mpf(alpha), mpf(gamma)
+    if x == -mp.inf:
+        return Focal(mp.inf, -alpha, mpf(0), mpf(0), mpf(0))
+    m, q = -mp.expm1(x), mp.exp(x)
+    if m == 0:
+        return Focal(mpf(0), -alpha * (g == 0), mpf(0), mpf(0), mpf(0))
+    # Derivatives of (1 - exp(x))**g, with the odds h = q/m, for which h' = h (1 + h).
+    h = q / m
+    power = m**g
+    one = -g * h * power
+    two = -g * h * (1 + h - g * h) * power
+    three = -g * power * (h * (1 + h) * (1 + 2 * (1 - g) * h) - g * h**2 * (1 + (1 - g) * h))
+    return Focal(
+        -alpha * power * x,
+        -alpha * (power + x * one),
+        -alpha * (2 * one + x * two),
+        alpha * g * h * power * (2 - g * h * x - x / m),
+        -alpha * (3 * two + x * three),
     )
 
 
@@ -318,6 +443,98 @@ def categorical_crossentropy(y_true, y_pred, label_smoothing=0.0, epsilon=EPSILO
     return plain(-mp.fdot(y, logs)), gradient, hessian
 
 
+def weighted_focal(y, x, alpha, gamma):
+    """For each class its Focal, times the label."""
+    zero = Focal(*[mpf(0)] * 5)
+    pairs = zip(y, x, strict=True)
+    return [Focal(*(y_j * f for f in focal_of_log(x_j, alpha, gamma))) if y_j else zero for y_j, x_j in pairs]
+
+
+def all_but(terms, hard):
+    """For each term the sum of the others and what its relative error refers to: all of them, unless just one is not 0."""
+    whole, scale = mp.fsum(terms), mp.fsum(terms, absolute=True)
+    if hard:
+        return [(mpf(0), mpf(0)) if t else (whole, scale) for t in terms]
+    return [(whole - t, scale) for t in terms]
+
+
+def categorical_focal_crossentropy_from_logits(y_true, y_pred, alpha=0.25, gamma=2.0, label_smoothing=0.0):
+    y, z = class_labels(y_true, label_smoothing), y_pred
+    hard = sum(x != 0 for x in y) <= 1
+    largest = max(z)
+    gap = [largest - x if x != -mp.inf else mpf(0) for x in z]
+    e = [mp.exp(x - largest) if x != -mp.inf else mpf(0) for x in z]
+    norm = mp.fsum(e)
+    p = [x / norm for x in e]
+    not_p = others(p)
+    log_norm = mp.log1p(others(e)[z.index(largest)])
+    f = weighted_focal(y, [(z_j - largest) - log_norm for z_j in z], alpha, gamma)
+    # How log p, p and 1 - p move with the rounding of the gaps.
+    mean_gap = mp.fdot(p, gap)
+    moved = [g + mean_gap for g in gap]
+    p_moved = [p_k * d for p_k, d in zip(p, moved, strict=True)]
+    not_p_moved = others(p_moved)
+    slope = mp.fsum(t.slope for t in f)
+    slope_moved = mp.fsum(abs(t.curvature) * d for t, d in zip(f, moved, strict=True))
+    rest_slope, rest_curvature = (all_but([getattr(t, name) for t in f], hard) for name in ("slope", "curvature"))
+    rest_scale = all_but([t.curvature_scale for t in f], hard)
+    rest_third = mp.fsum(abs(t.third) * d for t, d in zip(f, moved, strict=True))
+    curvature = mp.fsum((t.curvature for t in f), absolute=True)
+    gradient, hessian = [], []
+    for k, t in enumerate(f):
+        p_k, q_k = p[k], not_p[k]
+        gradient.append(
+            Exact(
+                t.slope * q_k - p_k * rest_slope[k][0],
+                abs(t.slope) * q_k + p_k * rest_slope[k][1],
+                condition=abs(t.curvature) * moved[k] * q_k
+                + abs(t.slope) * not_p_moved[k]
+                + p_moved[k] * rest_slope[k][1]
+                + p_k * (slope_moved if not (hard and t.slope) else 0),
+            )
+        )
+        hessian.append(
+            Exact(
+                t.curvature * q_k**2 + rest_curvature[k][0] * p_k**2 - slope * p_k * q_k,
+                t.curvature_scale * q_k**2 + rest_scale[k][1] * p_k**2 + abs(slope) * p_k * q_k,
+                condition=(abs(t.third) * moved[k] * q_k + 2 * abs(t.curvature) * not_p_moved[k]) * q_k
+                + ((rest_third * p_k + 2 * curvature * p_moved[k]) * p_k if not (hard and t.slope) else 0)
+                + slope_moved * p_k * q_k
+                + abs(slope) * (p_moved[k] * q_k + p_k * not_p_moved[k]),
+            )
+        )
+    value = mp.fsum(t.value for t in f)
+    return plain(value, condition=mp.fsum(abs(t.slope) * d for t, d in zip(f, moved, strict=True))), gradient, hessian
+
+
+def categorical_focal_crossentropy(y_true, y_pred, alpha=0.25, gamma=2.0, label_smoothing=0.0, epsilon=EPSILON):
+    y, p, epsilon = class_labels(y_true, label_smoothing), y_pred, mpf(epsilon)
+    low, high = mp.log(epsilon), mp.log1p(-epsilon)
+    norm = mp.fsum(p)
+    rest = others(p)
+    q = [x / norm for x in p]
+    logs = [min(max(mp.log(x), low), high) if x > 0 else low for x in q]
+    inside = [epsilon <= x <= 1 - epsilon for x in q]
+    margin = min(
+        (abs(x / bound - 1) for x, y_j in zip(q, y, strict=True) if y_j for bound in (epsilon, 1 - epsilon)), default=mp.inf
+    )
+    hard = sum(x != 0 for x in y) <= 1
+    f = weighted_focal(y, logs, alpha, gamma)
+    live = [t if u else Focal(*[mpf(0)] * 5) for t, u in zip(f, inside, strict=True)]
+    names = ("slope", "curvature", "curvature_scale")
+    rest_slope, rest_curvature, rest_scale = (all_but([getattr(t, name) for t in live], hard) for name in names)
+    gradient, hessian = [], []
+    for k, t in enumerate(live):
+        a = rest[k] / p[k] if t.slope else mpf(0)
+        terms = t.slope * a / norm, -rest_slope[k][0] / norm
+        scale = abs(terms[0]) + rest_slope[k][1] / norm
+        gradient.append(Exact(mp.fsum(terms), scale, margin=margin))
+        terms = t.curvature * a**2, -t.slope * a * (a + 2), rest_curvature[k][0], rest_slope[k][0]
+        scale = t.curvature_scale * a**2 + abs(terms[1]) + rest_scale[k][1] + rest_slope[k][1]
+        hessian.append(Exact(mp.fsum(terms) / norm**2, scale / norm**2, margin=margin))
+    return plain(mp.fsum(t.value for t in f)), gradient, hessian
+
+
 def one_hot(label, classes):
     return [mpf(k == label) for k in range(classes)]
 
@@ -336,6 +553,18 @@ def sparse_categorical_crossentropy(y_true, y_pred, ignore_class=None, **options
     if y_true == ignore_class:
         return ignored(len(y_pred))
     return categorical_crossentropy(one_hot(y_true, len(y_pred)), y_pred, **options)
+
+
+def sparse_categorical_focal_crossentropy_from_logits(y_true, y_pred, alpha=0.25, gamma=2.0, ignore_class=None):
+    if y_true == ignore_class:
+        return ignored(len(y_pred))
+    return categorical_focal_crossentropy_from_logits(one_hot(y_true, len(y_pred)), y_pred, alpha, gamma)
+
+
+def sparse_categorical_focal_crossentropy(y_true, y_pred, alpha=0.25, gamma=2.0, ignore_class=None, epsilon=EPSILON):
+    if y_true == ignore_class:
+        return ignored(len(y_pred))
+    return categorical_focal_crossentropy(one_hot(y_true, len(y_pred)), y_pred, alpha, gamma, epsilon=epsilon)
 
 
 # Alignments

@@ -53,6 +53,7 @@ def data_for(loss, rows, dtype=np.float32):
         "sign": np.where(np.arange(rows) < rows - 3, rng.integers(2, size=(CLASSES, rows)), -1).T,
         "binary": rng.integers(2, size=real.shape),
         "count": rng.poisson(2, size=real.shape),
+        "positive": np.exp(rng.normal(size=real.shape)),
         "distribution": rng.dirichlet(np.ones(CLASSES), size=rows),
         "one_hot": np.eye(CLASSES)[label],
         "label": label,

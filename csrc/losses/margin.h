@@ -31,3 +31,17 @@ FL_INLINE fl_element squared_hinge(real y_true, real y_pred, real const *paramet
                         .gradient = margin > R(0) ? R(-2) * (y_true * slack) : zero,
                         .hessian = margin > R(0) ? R(2) * (y_true * y_true) : zero};
 }
+
+/* Exponential loss (Freund and Schapire 1997).
+ *
+ *   value = exp(-y*p), gradient = -y*value, hessian = y^2*value
+ *
+ * The product is taken with its rounding error, 0 for labels of -1 and 1. With the root h = exp(-y*p/2) the
+ * outputs are h*h, -(y*h)*h and (y*h)^2, none of which overflows before its result does.
+ */
+FL_INLINE fl_element exponential(real y_true, real y_pred, real const *parameter) {
+    (void)parameter;
+    real const half = R(-0.5) * y_true, product = half * y_pred;
+    real const root = fl_exp(product, fl_product_error(half, y_pred, product)), scaled = y_true * root;
+    return (fl_element){.value = root * root, .gradient = -scaled * root, .hessian = scaled * scaled};
+}

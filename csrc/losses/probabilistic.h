@@ -24,6 +24,54 @@ FL_INLINE fl_element poisson(real y_true, real y_pred, real const *parameter) {
                         .hessian = ratio / s};
 }
 
+/* Poisson with the logarithm z of the rate, but for the term of y alone.
+ *
+ *   value = exp(z) - y*z, gradient = exp(z) - y, hessian = exp(z)
+ *
+ * y >= 0. An infinite rate outgrows y*z.
+ */
+FL_INLINE fl_element poisson_log_link(real y_true, real y_pred, real const *parameter) {
+    (void)parameter;
+    real const rate = fl_exp(y_pred, R(0));
+    real const value = rate - (y_true == R(0) ? R(0) : y_true * y_pred);
+    return (fl_element){
+        .value = rate == INFINITY ? rate + R(0) * y_true : value, .gradient = rate - y_true, .hessian = rate};
+}
+
+/* Gamma with the logarithm z of the mean: half the deviance but for the terms of y alone.
+ *
+ *   ratio = y*exp(-z)
+ *   value = z + ratio, gradient = 1 - ratio, hessian = ratio
+ *
+ * y > 0. y is multiplied by exp(-z/2) twice, so that neither factor leaves the range where the ratio does
+ * not. An infinite ratio outgrows z.
+ */
+FL_INLINE fl_element gamma_log_link(real y_true, real y_pred, real const *parameter) {
+    (void)parameter;
+    real const half = fl_exp(R(-0.5) * y_pred, R(0));
+    real const ratio = y_true * half * half;
+    return (fl_element){
+        .value = ratio == INFINITY ? ratio : y_pred + ratio, .gradient = R(1) - ratio, .hessian = ratio};
+}
+
+/* Tweedie with the logarithm z of the mean, power 1 < r < 2: half the deviance but for the terms of y alone.
+ *
+ *   a = exp((2 - r)*z), b = y*exp((1 - r)*z)
+ *   value = a/(2 - r) + b/(r - 1), gradient = a - b, hessian = (2 - r)*a + (r - 1)*b
+ *
+ * y >= 0, so that only the gradient has terms of opposite sign. 2 - r and r - 1 are exact, and their
+ * products with z are taken with the rounding error, which exp would magnify. b is split like the ratio of
+ * the gamma loss.
+ */
+FL_INLINE fl_element tweedie(real y_true, real y_pred, real const *parameter) {
+    real const up = R(2) - parameter[0], down = parameter[0] - R(1), half = R(-0.5) * down;
+    real const up_product = up * y_pred, half_product = half * y_pred;
+    real const a = fl_exp(up_product, fl_product_error(up, y_pred, up_product));
+    real const root = fl_exp(half_product, fl_product_error(half, y_pred, half_product));
+    real const b = y_true == R(0) ? R(0) : y_true * root * root;
+    return (fl_element){.value = a / up + b / down, .gradient = a - b, .hessian = up * a + down * b};
+}
+
 /* Kullback-Leibler divergence, both arguments clipped to [epsilon, 1] as in Keras.
  *
  *   value = y*log(y/p), gradient = -y/p and hessian = y/p^2 inside the clip of p, else 0
@@ -100,4 +148,67 @@ FL_INLINE fl_element weighted_binary_crossentropy_from_logits(real y_true, real 
     (void)parameter;
     real const own = class_weight * y_true, other = R(1) - y_true;
     return crossentropy_of_logit(own, other, own + other, y_pred);
+}
+
+/* alpha for the label 1 and 1 - alpha for 0 if balanced is 1; 1 for all if it is 0. */
+FL_INLINE real focal_weight(real y_true, real alpha, real balanced) {
+    return balanced * (y_true * alpha + (R(1) - y_true) * (R(1) - alpha)) + (R(1) - balanced);
+}
+
+/* Binary focal cross-entropy (Lin et al. 2017) of a probability: the cross-entropy B of p, clipped as above,
+ * times
+ *
+ *   w*m^g,  m = y*(1 - p) + (1 - y)*p,  w = 1, or balanced y*alpha + (1 - y)*(1 - alpha)
+ *
+ * m is the probability of the wrong answer; r = m' = 1 - 2*y, m'' = 0.
+ *   value    = w*m^g*B
+ *   gradient = w*(g*r*m^(g-1)*B + m^g*B')
+ *   hessian  = w*(g*(g-1)*r^2*m^(g-2)*B + 2*g*r*m^(g-1)*B' + m^g*B'')
+ *
+ * p is clipped to [0, 1] in m, g >= 0. The powers with a negative exponent are taken as squares of roots,
+ * with B between the two, so that none overflows where the product does not; the bound of the roots makes
+ * 0*inf 0 where the factor g or g-1 is 0.
+ */
+FL_INLINE fl_element binary_focal_crossentropy(real y_true, real y_pred, real const *parameter) {
+    real const g = parameter[1], other = R(1) - y_true, p = fl_min(fl_max(y_pred, R(0)), R(1));
+    real const r = p == y_pred ? other - y_true : R(0);
+    real const weight = focal_weight(y_true, parameter[2], parameter[3]);
+    fl_element const b = binary_crossentropy(y_true, y_pred, parameter);
+    real const m = y_true * (R(1) - p) + other * p;
+    real const power = fl_power(m, g);
+    real const first = fl_min(fl_power(m, R(0.5) * (g - R(1))), REAL_MAX);
+    real const second = fl_min(fl_power(m, R(0.5) * (g - R(2))), REAL_MAX);
+    real const slope = g * r, curvature = slope * r * (g - R(1));
+    return (fl_element){.value = weight * (power * b.value),
+                        .gradient = weight * (first * (slope * b.value) * first + power * b.gradient),
+                        .hessian =
+                            weight * (second * (curvature * b.value) * second +
+                                      first * (R(2) * slope * b.gradient) * first + power * b.hessian)};
+}
+
+/* Binary focal cross-entropy of a logit z, with p = sigmoid(z), q = sigmoid(-z).
+ *
+ *   m = y*q + (1 - y)*p, r = m'/m = (1 - 2*y)*p*q/m, B the cross-entropy of z
+ *   value    = w*m^g*B
+ *   gradient = w*m^g*(g*r*B + B')
+ *   hessian  = w*m^g*(g*r*((g - 1)*r + q - p)*B + 2*g*r*B' + p*q)
+ *
+ * With t = exp(-|z|) and the label's shares on the right and the wrong side of 0, m is (right*t + wrong)/(1 +
+ * t), a sum of positive terms, and so is the gradient for y = 0 or 1. There r is exactly -p or q on the right
+ * side, also when t underflows; at infinity it vanishes faster than B grows.
+ */
+FL_INLINE fl_element binary_focal_crossentropy_from_logits(real y_true, real y_pred, real const *parameter) {
+    real const g = parameter[0], other = R(1) - y_true;
+    real const weight = focal_weight(y_true, parameter[1], parameter[2]);
+    fl_element const b = binary_crossentropy_from_logits(y_true, y_pred, parameter);
+    real const t = fl_exp_biased(-fl_abs(y_pred), R(0)) * R(FL_EXP_SCALE), large = R(1) / (R(1) + t);
+    real const wrong = y_pred > R(0) ? other : y_true, right = y_pred > R(0) ? y_true : other;
+    real const odds = right * t + wrong, share = wrong == R(0) ? R(1) : t / odds;
+    real const power = weight * fl_power(odds * large, g);
+    real const r = (other - y_true) * large * share, slope = g * r;
+    real const turn = fl_copysign((t - R(1)) * large, -y_pred), bounded = fl_min(b.value, REAL_MAX);
+    return (fl_element){
+        .value = power * b.value,
+        .gradient = power * (slope * bounded + b.gradient),
+        .hessian = power * (slope * (((g - R(1)) * r + turn) * bounded + R(2) * b.gradient) + b.hessian)};
 }

@@ -4,6 +4,7 @@
 import numpy as np
 
 import reference
+from families.probabilistic import FOCAL
 from table import FINITE, INF, NAN, Bad, LossCase, Sample, Special, as_is, confident, extremes, magnitudes, one_hot, softmax
 
 # What each number of classes stands for: 1: degenerate; 2, 3, 7, 10: vectors run across rows, with and without a power of
@@ -128,6 +129,16 @@ def without_excluded(make_rows):
     return rows
 
 
+def without_overflow(make_rows):
+    """For losses that multiply the logarithm, which may overflow, by less than 1."""
+
+    def rows(rng, dtype, classes, count):
+        made = make_rows(rng, dtype, classes, count)
+        return [(s, label, np.where(np.abs(x) > np.finfo(dtype).max / 4, x / 4, x)) for s, label, x in made]
+
+    return rows
+
+
 def draw_classes(prediction, sparse):
     def draw(rng, shape):
         labels = rng.integers(0, shape[-1], shape[:-1])
@@ -144,7 +155,13 @@ def class_specials(rows, sparse):
 LOGIT_SPECIALS = (
     (0, (NAN, 0.0, 0.0), NAN, (NAN,) * 3, (NAN,) * 3),
     (1, (0.0, 1.0, NAN), NAN, (NAN,) * 3, (NAN,) * 3),
-    (1, (-INF, 0.0, 0.0), 0.6931471805599453, (0.0, -0.5, 0.5), (0.0, 0.25, 0.25)),
+    (
+        1,
+        (-INF, 0.0, 0.0),
+        0.6931471805599453,
+        (0.0, -0.5, 0.5),
+        (0.0, 0.25, 0.25),
+    ),
     (1, (-INF, 0.0, -INF), 0.0, (0.0, 0.0, 0.0), (0.0, 0.0, 0.0)),
     (1, (0.0, -INF, 0.0), INF, (0.5, -1.0, 0.5), (0.25, 0.0, 0.25)),
     (1, (-INF, -INF, -INF), NAN, (NAN,) * 3, (NAN,) * 3),
@@ -157,6 +174,28 @@ LOGIT_SPECIALS = (
     (2, (0.0, 0.0, -INF) + (0.0,) * 2500, INF, None, None),
 )
 
+# alpha 0.25 and gamma 2
+FOCAL_LOGIT_SPECIALS = (
+    (0, (NAN, 0.0, 0.0), NAN, (NAN,) * 3, (NAN,) * 3),
+    (1, (0.0, 1.0, NAN), NAN, (NAN,) * 3, (NAN,) * 3),
+    (
+        1,
+        (-INF, 0.0, 0.0),
+        0.04332169878499658,
+        (0.0, -0.07457169878499659, 0.07457169878499659),
+        (0.0, 0.0997858493924983, 0.0997858493924983),
+    ),
+    (1, (-INF, 0.0, -INF), 0.0, (0.0, 0.0, 0.0), (0.0, 0.0, 0.0)),
+    (1, (0.0, -INF, 0.0), INF, (0.125, -0.25, 0.125), (0.0625, 0.0, 0.0625)),
+    (1, (-INF, -INF, -INF), NAN, (NAN,) * 3, (NAN,) * 3),
+    (0, (INF, 0.0, 0.0), NAN, None, None),
+    (1, (INF, 0.0, 0.0), NAN, None, None),
+    (1, (1000.0, 0.0, 0.0), 250.0, (0.25, -0.25, 0.0), (0.0, 0.0, 0.0)),
+    (1, (3e38, -3e38, 0.0), None, (0.25, -0.25, 0.0), (0.0, 0.0, 0.0)),
+    (2, (0.0, NAN) + (0.0,) * 2500, NAN, None, None),
+    (2, (0.0, 0.0, -INF) + (0.0,) * 2500, INF, None, None),
+)
+
 PROBABILITY_SPECIALS = (
     (0, (NAN, 0.5, 0.5), NAN, (NAN,) * 3, None),
     (1, (0.0, 1.0, NAN), NAN, (NAN,) * 3, None),
@@ -165,22 +204,31 @@ PROBABILITY_SPECIALS = (
 )
 
 
-def categorical_case(sparse, from_logits):
-    """The four cases share rows, specials and bad arguments."""
-    name = ("sparse_" if sparse else "") + "categorical_crossentropy"
+def categorical_case(sparse, from_logits, focal=False):
+    """The cases share rows, specials and bad arguments."""
+    name = ("sparse_" if sparse else "") + ("categorical_focal_crossentropy" if focal else "categorical_crossentropy")
     make_rows = logit_rows if from_logits else probability_rows
     special_rows = LOGIT_SPECIALS if from_logits else PROBABILITY_SPECIALS
     kernel = name + ("_from_logits" if from_logits else "")
-    bad = (Bad("axis", 1.5), Bad("axis", "x"), Bad("ignore_class", "x"), Bad("class_weight", [1.0, -1.0, 1.0]))
-    bad += (Bad("label_smoothing", NAN), Bad("label_smoothing", -0.1), Bad("label_smoothing", "x"))
+    bad = (Bad("axis", 1.5), Bad("axis", "x"))
+    if sparse or not focal:
+        bad += (Bad("ignore_class", "x"),)
+    if not (sparse and focal):
+        bad += (Bad("label_smoothing", NAN), Bad("label_smoothing", -0.1), Bad("label_smoothing", "x"))
     if not from_logits:
         bad += (Bad("epsilon", 0.0), Bad("epsilon", -1e-7), Bad("epsilon", NAN), Bad("epsilon", "x"))
     parameters = ({}, {"ignore_class": 0}) if sparse else ({}, {"label_smoothing": 0.25})
+    bad += FOCAL if focal else (Bad("class_weight", [1.0, -1.0, 1.0]),)
+    if focal:
+        parameters += ({"gamma": 0.5, "alpha": 0.75}, {"gamma": 5.0}) if sparse else ({"gamma": 0.0},)
+        special_rows = FOCAL_LOGIT_SPECIALS if from_logits else PROBABILITY_SPECIALS
     if not sparse and from_logits:
         make_rows = without_excluded(make_rows)  # the sparse case has the excluded classes, on the same rows
+    if focal:
+        make_rows = without_overflow(make_rows)
     return LossCase(
         name=kernel,
-        loss="SparseCategoricalCrossentropy" if sparse else "CategoricalCrossentropy",
+        loss="".join(word.capitalize() for word in name.split("_")),
         handle=name,
         reference=getattr(reference, kernel),
         samples=categorical_samples(make_rows, sparse),
@@ -198,4 +246,9 @@ def categorical_case(sparse, from_logits):
     )
 
 
-CASES = tuple(categorical_case(sparse, from_logits) for sparse in (False, True) for from_logits in (False, True))
+CASES = tuple(
+    categorical_case(sparse, from_logits, focal)
+    for focal in (False, True)
+    for sparse in (False, True)
+    for from_logits in (False, True)
+)

@@ -4,7 +4,7 @@
 import numpy as np
 
 import reference
-from table import INF, NAN, LossCase, Special, around, cross, elements, extremes, magnitudes
+from table import INF, NAN, LossCase, Special, around, confident, cross, elements, extremes, magnitudes
 
 
 def hinge_samples(rng, dtype):
@@ -23,6 +23,14 @@ def hinge_samples(rng, dtype):
             (-0.25, around(-4.0, dtype)),
         ),
     ]
+
+
+def exponential_samples(rng, dtype):
+    # Where float32 and float64 leave their range, and labels whose product with y_pred is not exact.
+    p = np.concatenate([confident(dtype), rng.uniform(-100, 100, 40), rng.uniform(-740, 740, 20)])
+    real = rng.normal(0, 2, 40)
+    more = elements(dtype, cross([-1.0, 1.0], p), (real, rng.uniform(-40, 40, 40)), (real, rng.uniform(-350, 350, 40)))
+    return [*hinge_samples(rng, dtype), more]
 
 
 def hinge_labels(y_true):
@@ -65,6 +73,23 @@ CASES = (
             Special(1.0, INF, 0.0, 0.0, 0.0),
             Special(1.0, -INF, INF, -INF, 2.0),
             Special(-1.0, INF, INF, INF, 2.0),
+            Special(-1.0, -INF, 0.0, 0.0, 0.0),
+        ),
+    ),
+    LossCase(
+        name="exponential",
+        loss="Exponential",
+        handle="exponential",
+        reference=reference.exponential,
+        samples=exponential_samples,
+        draw=draw_signs,
+        convert=hinge_labels,
+        specials=(
+            Special(1.0, NAN, NAN, NAN, NAN),
+            Special(NAN, 0.5, NAN, NAN, NAN),
+            Special(1.0, INF, 0.0, 0.0, 0.0),
+            Special(1.0, -INF, INF, -INF, INF),
+            Special(-1.0, INF, INF, INF, INF),
             Special(-1.0, -INF, 0.0, 0.0, 0.0),
         ),
     ),

@@ -47,6 +47,25 @@ def draw_counts(rng, shape):
     return rng.poisson(2.0, shape).astype(float), rng.gamma(2.0, 1.0, shape)
 
 
+def log_samples(low):
+    """Labels from `low` on, and logarithms of means up to where every exponential over- or underflows."""
+
+    def samples(rng, dtype):
+        y = np.concatenate([rng.integers(1, 20, 30), magnitudes(rng, 30, signed=False)])
+        z = np.concatenate([rng.normal(0, 2, 40), rng.uniform(-100, 100, 30), rng.uniform(-1500, 1500, 30)])
+        z = np.concatenate([z, magnitudes(rng, 40), extremes(dtype)])
+        labels = rng.choice(np.append(y, low), (2, z.size))
+        # Near the root of the gradient
+        near = np.log(y) + rng.choice([0, 1e-3, 1e-6], y.size)
+        return [elements(dtype, (labels[0], z), (labels[1], z), (y, near), (y, np.log(y)), cross([low, 1.0], z))]
+
+    return samples
+
+
+def draw_logs(rng, shape):
+    return rng.poisson(2.0, shape) + 1.0, rng.normal(0, 1, shape)
+
+
 def kl_samples(rng, dtype):
     y = rng.uniform(0.01, 1, 40).astype(dtype)
     edges = [0.0, 1e-30, 2e-7, 0.5]
@@ -92,6 +111,10 @@ def draw_binary(prediction):
 
     return draw
 
+
+LOG_SPECIALS = (Special(1.0, NAN, NAN, NAN, NAN), Special(NAN, 0.5, NAN, NAN))
+
+FOCAL = (Bad("gamma", -0.5), Bad("gamma", INF), Bad("gamma", "x"), Bad("alpha", 1.5), Bad("alpha", NAN), Bad("alpha", "x"))
 
 BINARY = (Bad("label_smoothing", NAN), Bad("label_smoothing", -0.1), Bad("label_smoothing", "x"), Bad("axis", "x"))
 WEIGHTS = (Bad("pos_weight", -1.0), Bad("pos_weight", NAN), Bad("pos_weight", INF), Bad("pos_weight", "x"))
@@ -157,6 +180,54 @@ CASES = (
         bad=(Bad("epsilon", -1e-7), Bad("epsilon", NAN), Bad("epsilon", "x")),
     ),
     LossCase(
+        name="poisson_log_link",
+        loss="PoissonLogLink",
+        handle="poisson_log_link",
+        true_bounds=(0.0, INF),
+        reference=reference.poisson_log_link,
+        samples=log_samples(0.0),
+        draw=draw_logs,
+        specials=(
+            *LOG_SPECIALS,
+            Special(2.0, INF, INF, INF, INF),  # exp(z) outgrows y z
+            Special(0.0, INF, INF, INF, INF),
+            Special(2.0, -INF, INF, -2.0, 0.0),
+            Special(0.0, -INF, 0.0, 0.0, 0.0),
+            Special(NAN, INF, NAN, NAN),
+        ),
+    ),
+    LossCase(
+        name="gamma",
+        loss="Gamma",
+        handle="gamma",
+        true_bounds=(0.0, INF),
+        reference=reference.gamma,
+        samples=log_samples(0.5),
+        draw=draw_logs,
+        specials=(
+            *LOG_SPECIALS,
+            Special(2.0, INF, INF, 1.0, 0.0),
+            Special(2.0, -INF, INF, -INF, INF),  # y exp(-z) outgrows z
+        ),
+    ),
+    LossCase(
+        name="tweedie",
+        loss="Tweedie",
+        handle="tweedie",
+        true_bounds=(0.0, INF),
+        reference=reference.tweedie,
+        samples=log_samples(0.0),
+        draw=draw_logs,
+        parameters=({}, {"power": 1.25}, {"power": 1 + 2.0**-12}, {"power": 2 - 2.0**-12}),
+        specials=(
+            *LOG_SPECIALS,
+            Special(2.0, INF, INF, INF, INF),
+            Special(2.0, -INF, INF, -INF, INF),
+            Special(0.0, -INF, 0.0, 0.0, 0.0),
+        ),
+        bad=(Bad("power", 1.0), Bad("power", 2.0), Bad("power", 0.0), Bad("power", NAN), Bad("power", "x")),
+    ),
+    LossCase(
         name="kl_divergence",
         loss="KLDivergence",
         handle="kl_divergence",
@@ -175,4 +246,60 @@ CASES = (
         bad=EPSILONS,
     ),
     *(binary_case(from_logits, weight) for from_logits in (False, True) for weight in (None, 2.5)),
+    LossCase(
+        name="binary_focal_crossentropy",
+        loss="BinaryFocalCrossentropy",
+        handle="binary_focal_crossentropy",
+        reference=reference.binary_focal_crossentropy,
+        samples=binary_probability_samples,
+        draw=draw_binary(sigmoid),
+        soft_labels=True,
+        fixed={"from_logits": False},
+        parameters=(
+            {},
+            {"gamma": 0.5, "apply_class_balancing": True},
+            {"gamma": 0.0, "alpha": 0.75, "apply_class_balancing": True},
+            {"gamma": 1.0, "epsilon": 2.0**-10},
+            {"gamma": 5.0},
+            {"label_smoothing": 0.25},
+        ),
+        specials=(
+            Special(1.0, NAN, NAN, NAN, NAN),
+            Special(NAN, 0.5, NAN, NAN, NAN),
+            Special(1.0, 1.0, 0.0, 0.0, 2.00000010000001e-07),  # the square of 1 - p, times epsilon
+            Special(1.0, 1.0, 0.0, -INF, -INF, {"gamma": 0.5}),
+        ),
+        true_bounds=(0.0, 1.0),
+        pred_bounds=(0.0, 1.0),
+        bad=BINARY + EPSILONS + FOCAL,
+    ),
+    LossCase(
+        name="binary_focal_crossentropy_from_logits",
+        loss="BinaryFocalCrossentropy",
+        handle="binary_focal_crossentropy",
+        reference=reference.binary_focal_crossentropy_from_logits,
+        samples=binary_logit_samples,
+        draw=draw_binary(as_is),
+        soft_labels=True,
+        fixed={"from_logits": True},
+        parameters=(
+            {},
+            {"gamma": 0.5, "apply_class_balancing": True},
+            {"gamma": 0.0, "alpha": 0.75, "apply_class_balancing": True},
+            {"gamma": 3.0},
+            {"label_smoothing": 0.25},
+        ),
+        specials=(
+            Special(1.0, NAN, NAN, NAN, NAN),
+            Special(NAN, 0.5, NAN, NAN),
+            Special(1.0, INF, 0.0, 0.0, 0.0),
+            Special(0.0, -INF, 0.0, 0.0, 0.0),
+            Special(1.0, -INF, INF, -1.0, 0.0),
+            Special(0.0, INF, INF, 1.0, 0.0),
+            Special(1.0, -1000.0, 1000.0, -1.0, 0.0),
+            Special(1.0, INF, 0.0, 0.0, 0.0, {"gamma": 0.0}),
+        ),
+        true_bounds=(0.0, 1.0),
+        bad=BINARY + FOCAL,
+    ),
 )

@@ -132,6 +132,7 @@ def compare(logits, labels):
         "sign": 2 * one_hot - 1,
         "binary": one_hot,
         "count": one_hot,
+        "positive": one_hot + 1,
         "distribution": 0.9 * one_hot + 0.01,
         "one_hot": one_hot,
         "label": labels,

@@ -151,6 +151,24 @@ def squared_hinge(real, y_true, y_pred):
     return slack * slack, margin if margin != margin else gradient, margin if margin != margin else hessian
 
 
+@element
+def exponential(real, y_true, y_pred):
+    half = real(-0.5) * y_true
+    product = half * y_pred
+    # The rounding error of the product, from the halves of its factors; 0 for labels of -1 and 1.
+    split = real(4097) if real(134217729) == real(134217728) else real(134217729)
+    low = real(0)
+    if abs(product) < real(1000) and abs(y_pred) < real(1e30):
+        half_high = split * half - (split * half - half)
+        y_high = split * y_pred - (split * y_pred - y_pred)
+        half_low = half - half_high
+        y_low = y_pred - y_high
+        low = (((half_high * y_high - product) + half_high * y_low) + half_low * y_high) + half_low * y_low
+    root = math.exp(real(700) if product > real(700) else product) * (real(1) + low)
+    scaled = y_true * root
+    return root * root, -scaled * root, scaled * scaled
+
+
 # Losses of a probability, a rate or a logit for each element
 
 
@@ -171,6 +189,56 @@ def poisson(real, y_true, y_pred, epsilon):
     close = y_true > real(0.5) * s and y_true < real(2) * s
     gradient = ((d + epsilon) + d_low) / s if close else real(1) - ratio
     return y_pred - y_true * log, gradient, ratio / s
+
+
+@element
+def poisson_log_link(real, y_true, y_pred):
+    half = real(0.5) * y_pred
+    root = math.exp(real(700) if half > real(700) else half)
+    rate = root * root
+    # An infinite rate outgrows the product.
+    product = real(0) if y_true == real(0) else y_true * y_pred
+    value = rate + real(0) * y_true if rate == real(math.inf) else rate - product
+    return value, rate - y_true, rate
+
+
+@element
+def gamma_log_link(real, y_true, y_pred):
+    half = real(-0.5) * y_pred
+    root = math.exp(real(700) if half > real(700) else half)
+    # The root twice, so that neither factor leaves the range where the product does not.
+    ratio = y_true * root * root
+    return ratio if ratio == real(math.inf) else y_pred + ratio, real(1) - ratio, ratio
+
+
+@element
+def tweedie(real, y_true, y_pred, power):
+    # Far out the exponentials are 0 or inf.
+    z = real(-1e20) if y_pred < real(-1e20) else y_pred
+    z = real(1e20) if z > real(1e20) else z
+    up = real(2) - power
+    down = power - real(1)
+    half_up = real(0.5) * up
+    half_down = real(-0.5) * down
+    up_product = half_up * z
+    down_product = half_down * z
+    # The rounding errors of the products, from the halves of their factors: exp would magnify them.
+    split = real(4097) if real(134217729) == real(134217728) else real(134217729)
+    z_high = split * z - (split * z - z)
+    z_low = z - z_high
+    high = split * half_up - (split * half_up - half_up)
+    low = half_up - high
+    up_low = (((high * z_high - up_product) + high * z_low) + low * z_high) + low * z_low
+    high = split * half_down - (split * half_down - half_down)
+    low = half_down - high
+    down_low = (((high * z_high - down_product) + high * z_low) + low * z_high) + low * z_low
+    up_low = real(0) if abs(up_product) > real(1000) else up_low
+    down_low = real(0) if abs(down_product) > real(1000) else down_low
+    root = math.exp(real(700) if up_product > real(700) else up_product) * (real(1) + up_low)
+    a = root * root
+    root = math.exp(real(700) if down_product > real(700) else down_product) * (real(1) + down_low)
+    b = real(0) if y_true == real(0) else y_true * root * root
+    return a / up + b / down, a - b, up * a + down * b
 
 
 @element
@@ -224,6 +292,72 @@ def binary_crossentropy_from_logits(real, y_true, y_pred):
     return value, other * up - y_true * down, small * large
 
 
+@element
+def binary_focal_crossentropy(real, y_true, y_pred, epsilon, gamma, alpha, apply_class_balancing):
+    p = real(0) if y_pred < real(0) else y_pred
+    p = real(1) if p > real(1) else p
+    q = real(1) - p
+    other = real(1) - y_true
+    weight = y_true * alpha + other * (real(1) - alpha) if apply_class_balancing else real(1)
+    # The cross-entropy and its derivatives
+    least = -math.log1p(-epsilon)
+    most = -math.log(epsilon)
+    a = most if p < epsilon else -math.log(p)
+    a = least if a < least else a
+    b = most if q < epsilon else -math.log1p(-p)
+    b = least if b < least else b
+    b0 = y_true * a + other * b
+    b1 = b2 = real(0) * p
+    if p >= epsilon and q >= epsilon:
+        positive = y_true / p
+        negative = other / q
+        b1 = negative - positive
+        b2 = positive / p + negative / q
+    m = y_true * q + other * p
+    r = real(0) if y_pred < real(0) or y_pred > real(1) else other - y_true
+    slope = gamma * r
+    curvature = slope * r * (gamma - real(1))
+    power = real(1) if gamma == real(0) else m**gamma
+    # Squares of roots, with the cross-entropy between the two, overflow only where the product does.
+    infinite = real(math.inf)
+    power1 = real(0.5) * (gamma - real(1))
+    power2 = real(0.5) * (gamma - real(2))
+    root1 = infinite if m == real(0) and power1 < real(0) else m**power1
+    root2 = infinite if m == real(0) and power2 < real(0) else m**power2
+    first = real(0) if slope == real(0) else root1 * (slope * b0) * root1
+    second = real(0) if curvature == real(0) else root2 * (curvature * b0) * root2
+    mixed = real(0) if slope == real(0) or b1 == real(0) else root1 * (real(2) * slope * b1) * root1
+    return weight * (power * b0), weight * (first + power * b1), weight * (second + mixed + power * b2)
+
+
+@element
+def binary_focal_crossentropy_from_logits(real, y_true, y_pred, gamma, alpha, apply_class_balancing):
+    a = abs(y_pred)
+    t = math.exp(-a)
+    other = real(1) - y_true
+    weight = y_true * alpha + other * (real(1) - alpha) if apply_class_balancing else real(1)
+    large = real(1) / (real(1) + t)
+    small = t * large
+    up = large if y_pred > real(0) else small
+    down = small if y_pred > real(0) else large
+    wrong = other if y_pred > real(0) else y_true
+    right = y_true if y_pred > real(0) else other
+    b0 = (real(0) if wrong == real(0) else wrong * a) + math.log1p(t)
+    b1 = other * up - y_true * down
+    odds = right * t + wrong
+    power = weight * (real(1) if gamma == real(0) else (odds * large) ** gamma)
+    # An exponential that underflows leaves p or q where the label is 0 or 1.
+    share = real(1) if wrong == real(0) else t / odds
+    r = (other - y_true) * large * share
+    turn = (real(1) - t) * large
+    turn = -turn if y_pred > real(0) else turn
+    # r vanishes faster than the cross-entropy grows.
+    bounded = real(0) if r == real(0) else b0
+    slope = gamma * r
+    hessian = slope * (((gamma - real(1)) * r + turn) * bounded + real(2) * b1) + small * large
+    return power * b0, power * (slope * bounded + b1), power * hessian
+
+
 # The same with the weight of positives: (real, y_true, y_pred, class_weight, *parameters)
 
 
@@ -270,6 +404,19 @@ def weighted_binary_crossentropy_from_logits(real, y_true, y_pred, class_weight)
 @element
 def categorical_crossentropy(real, log_probability):
     return -log_probability, real(-1), real(0)
+
+
+@element
+def categorical_focal_crossentropy(real, log_probability, gamma, alpha):
+    q = math.exp(log_probability)
+    m = -math.expm1(log_probability)
+    power = alpha * (real(1) if gamma == real(0) else m**gamma)
+    ratio = real(1) if m == real(0) else -log_probability / m
+    u = real(0) if q == real(0) else q * ratio
+    odds = real(0) if m == real(0) else q / m
+    # q vanishes faster than the ratio grows.
+    curvature = real(0) if q == real(0) else power * odds * (gamma * (real(2) + gamma * u - ratio))
+    return -power * log_probability, -power * (real(1) + gamma * u), curvature
 
 
 # Steps of losses whose terms belong together, in float64 whatever the dtype

@@ -240,4 +240,204 @@ def sparse_categorical_crossentropy(
     return per_sample(loss, y_true, y_pred)
 
 
+class FocalOfClasses:
+    """What the focal losses of classes share."""
+
+    @property
+    def prediction(self):
+        """What y_pred holds."""
+        return "logits" if self.from_logits else "distribution"
+
+    def _set_focal(self, alpha, gamma, from_logits, axis, epsilon):
+        self.alpha = number("alpha", alpha, low=0, high=1)
+        self.gamma = number("gamma", gamma, low=0)
+        self.from_logits = boolean("from_logits", from_logits)
+        self.axis = integer("axis", axis)
+        self.epsilon = epsilon_number(epsilon)
+
+    def _focal_kernel(self, row, **options):
+        focal = number("gamma", self.gamma, low=0), number("alpha", self.alpha, low=0, high=1)
+        if boolean("from_logits", self.from_logits):
+            return Kernel(row + "_from_logits", focal, axis=self.axis, dtype=self.dtype, **options)
+        focal = epsilon_number(self.epsilon), *focal
+        return Kernel(row, focal, axis=self.axis, dtype=self.dtype, pred_bounds=FINITE, **options)
+
+    def _numpy_focal(self, y_pred):
+        """The loss of each class, if it is the true one."""
+        log_probability = numpy_log_probabilities(self, y_pred)
+        return -self.alpha * (1 - np.exp(log_probability)) ** self.gamma * log_probability
+
+
+class CategoricalFocalCrossentropy(FocalOfClasses, NativeLoss):
+    """Focal cross-entropy with dense labels: cross-entropy that counts little where the prediction is right.
+
+    Formula, for each sample, with y smoothed to ``y_true * (1 - s) + s / classes``, ``g = gamma`` and q as in
+    `CategoricalCrossentropy`: ``q = softmax(z)`` from logits z, ``q = clip(p / S, epsilon, 1 - epsilon)`` from
+    probabilities p and their sum S::
+
+        value  = sum(y * f(log(q))),  f(x) = -alpha * (1 - exp(x))**g * x
+        f'(x)  = -alpha * (1 - q)**g * (1 - g * q * x / (1 - q))
+        f''(x) = alpha * g * (1 - q)**(g - 1) * q * (2 + x * (1 - g * q) / (1 - q))
+
+    and with ``b = y * f'(log(q))``, ``c = y * f''(log(q))``, both 0 where q is clipped; from logits::
+
+        gradient_k = b_k - q_k * sum(b)
+        hessian_kk = c_k * (1 - 2 * q_k) + q_k**2 * sum(c) - q_k * (1 - q_k) * sum(b)
+
+    from probabilities::
+
+        gradient_k = b_k / p_k - sum(b) / S
+        hessian_kk = (c_k - b_k) / p_k**2 - 2 * c_k / (p_k * S) + sum(b + c) / S**2
+
+    The value is reduced as `Loss` describes. Logits are never clipped: a confident right prediction keeps all
+    its digits. A class with label 0 may have the logit -inf.
+
+    Args:
+        alpha: The weight of the loss, from 0 to 1. Default 0.25.
+        gamma: The exponent of 1 - q, >= 0. Default 2; for 0 this is alpha times cross-entropy.
+        from_logits: Whether y_pred holds logits. Default False.
+        label_smoothing: s, from 0 to 1. Default 0.
+        axis: The axis of the classes. Default -1.
+        reduction, name, dtype: See `Loss`.
+        epsilon: The clip of probabilities, between 0 and 0.5. Default 1e-7.
+
+    Shapes:
+        y_true, y_pred: ``(..., classes)``, equal.
+        result: ``()``, or ``(...,)`` for ``reduction=None``.
+
+    Raises:
+        ValueError: Shapes differ, or an argument is out of range.
+
+    Accuracy: error below 1e-6 in float32 and 1e-14 in float64 for one-hot labels and gamma up to 2, of the Hessian
+    relative to the sum of the absolute terms.
+
+    Example:
+        >>> f"{CategoricalFocalCrossentropy(from_logits=True)([[1.0, 0.0]], [[20.0, 0.0]]):.6g}"
+        '2.18913e-27'
+
+    References: T.-Y. Lin, P. Goyal, R. Girshick, K. He, P. Dollar, Focal loss for dense object detection, 2017.
+    """
+
+    target = "one_hot"
+
+    def __init__(
+        self,
+        alpha=0.25,
+        gamma=2.0,
+        from_logits=False,
+        label_smoothing=0.0,
+        axis=-1,
+        reduction=MEAN,
+        name="categorical_focal_crossentropy",
+        dtype=None,
+        *,
+        epsilon=1e-7,
+    ):
+        set_common(self, name, reduction, dtype)
+        self._set_focal(alpha, gamma, from_logits, axis, epsilon)
+        self.label_smoothing = number("label_smoothing", label_smoothing, low=0, high=1)
+
+    def _kernel(self):
+        smoothing = number("label_smoothing", self.label_smoothing, low=0, high=1)
+        return self._focal_kernel(
+            "categorical_focal_crossentropy",
+            label_scale=1 - smoothing,
+            label_shift=smoothing,
+            shift_per_class=True,
+            true_bounds=NONNEGATIVE,
+        )
+
+    def numpy_formula(self, y_true, y_pred):
+        """See `NativeLoss.numpy_formula`."""
+        y_true = y_true * (1 - self.label_smoothing) + self.label_smoothing / y_true.shape[self.axis]
+        return np.sum(y_true * self._numpy_focal(y_pred), axis=self.axis)
+
+
+@handle(CategoricalFocalCrossentropy)
+def categorical_focal_crossentropy(
+    y_true, y_pred, alpha=0.25, gamma=2.0, from_logits=False, label_smoothing=0.0, axis=-1, *, epsilon=1e-7
+):
+    """Example:
+    >>> f"{categorical_focal_crossentropy([[0.0, 1.0]], [[0.5, 0.5]])[0]:.6f}"
+    '0.043322'
+    """
+    loss = CategoricalFocalCrossentropy(alpha, gamma, from_logits, label_smoothing, axis, epsilon=epsilon)
+    return per_sample(loss, y_true, y_pred)
+
+
+class SparseCategoricalFocalCrossentropy(FocalOfClasses, NativeLoss):
+    """Focal cross-entropy with integer labels.
+
+    Formula: that of `CategoricalFocalCrossentropy` for the one-hot form of the labels, which is never made.
+
+    Args:
+        alpha: The weight of the loss, from 0 to 1. Default 0.25.
+        gamma: The exponent of 1 - q, >= 0. Default 2; for 0 this is alpha times cross-entropy.
+        from_logits: Whether y_pred holds logits. Default False.
+        ignore_class: A label whose samples do not count, or None (default). Any
+            integer of 64 bits, a class or not.
+        axis: The axis of the classes. Default -1.
+        reduction, name, dtype: See `Loss`.
+        epsilon: The clip of probabilities, between 0 and 0.5. Default 1e-7.
+
+    Shapes:
+        y_true: ``(...,)`` or ``(..., 1)``; any integer dtype, or floats that are integers.
+        y_pred: ``(..., classes)``.
+        result: ``()``, or ``(...,)`` for ``reduction=None``.
+
+    Raises:
+        ValueError: Shapes do not fit, a label is fractional or no class, or an argument is out of range.
+
+    Accuracy: error below 1e-6 in float32 and 1e-14 in float64 for gamma up to 2, of the Hessian relative to the sum of
+    the absolute terms.
+
+    Example:
+        >>> f"{SparseCategoricalFocalCrossentropy(from_logits=True)([0], [[20.0, 0.0]]):.6g}"
+        '2.18913e-27'
+
+    References: T.-Y. Lin, P. Goyal, R. Girshick, K. He, P. Dollar, Focal loss for dense object detection, 2017.
+    """
+
+    target = "label"
+
+    def __init__(
+        self,
+        alpha=0.25,
+        gamma=2.0,
+        from_logits=False,
+        ignore_class=None,
+        axis=-1,
+        reduction=MEAN,
+        name="sparse_categorical_focal_crossentropy",
+        dtype=None,
+        *,
+        epsilon=1e-7,
+    ):
+        set_common(self, name, reduction, dtype)
+        self._set_focal(alpha, gamma, from_logits, axis, epsilon)
+        self.ignore_class = label("ignore_class", ignore_class)
+
+    def _kernel(self):
+        return self._focal_kernel(
+            "sparse_categorical_focal_crossentropy", ignore_class=label("ignore_class", self.ignore_class)
+        )
+
+    def numpy_formula(self, y_true, y_pred):
+        """See `NativeLoss.numpy_formula`."""
+        labels = np.expand_dims(y_true, self.axis)
+        return np.take_along_axis(self._numpy_focal(y_pred), labels, self.axis).squeeze(self.axis)
+
+
+@handle(SparseCategoricalFocalCrossentropy)
+def sparse_categorical_focal_crossentropy(
+    y_true, y_pred, alpha=0.25, gamma=2.0, from_logits=False, ignore_class=None, axis=-1, *, epsilon=1e-7
+):
+    """Example:
+    >>> f"{sparse_categorical_focal_crossentropy([1], [[0.5, 0.5]])[0]:.6f}"
+    '0.043322'
+    """
+    loss = SparseCategoricalFocalCrossentropy(alpha, gamma, from_logits, ignore_class, axis, epsilon=epsilon)
+    return per_sample(loss, y_true, y_pred)
+
+
 __all__ = exported(globals())

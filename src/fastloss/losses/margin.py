@@ -113,4 +113,60 @@ def squared_hinge(y_true, y_pred):
     return per_sample(SquaredHinge(), y_true, y_pred)
 
 
+class Exponential(NativeLoss):
+    """Exponential loss of a margin, as in AdaBoost.
+
+    Formula, for each element::
+
+        value    = exp(-y_true * y_pred)
+        gradient = -y_true * exp(-y_true * y_pred)
+        hessian  = y_true**2 * exp(-y_true * y_pred)
+
+    The value is averaged over the last axis, then reduced as `Loss` describes. y_true is -1 or 1; if every
+    label of the call is 0 or 1, 0 stands for -1, as in `Hinge`.
+
+    Args:
+        reduction, name, dtype: See `Loss`.
+
+    Shapes:
+        y_true, y_pred: ``(..., n)``, equal.
+        result: ``()``, or ``(...,)`` for ``reduction=None``.
+
+    Raises:
+        ValueError: Shapes differ.
+
+    Accuracy: relative error below 1e-6 in float32 and 1e-14 in float64.
+
+    Example:
+        >>> f"{Exponential()([1.0, -1.0], [0.5, 0.5]):.6f}"
+        '1.127626'
+
+    References: Y. Freund, R. E. Schapire, A decision-theoretic generalization of on-line learning and an application
+    to boosting, 1997. J. Friedman, T. Hastie, R. Tibshirani, Additive logistic regression, 2000.
+    """
+
+    target = "sign"
+
+    def __init__(self, reduction=MEAN, name="exponential", dtype=None):
+        set_common(self, name, reduction, dtype)
+
+    def _kernel(self):
+        return Kernel("exponential", dtype=self.dtype, sign_labels=True)
+
+    def numpy_formula(self, y_true, y_pred):
+        """See `NativeLoss.numpy_formula`."""
+        if np.all((y_true == 0) | (y_true == 1)):
+            y_true = 2 * y_true - 1
+        return np.mean(np.exp(-y_true * y_pred), axis=-1)
+
+
+@handle(Exponential)
+def exponential(y_true, y_pred):
+    """Example:
+    >>> exponential([[1.0], [-1.0]], [[0.0], [0.0]]).tolist()
+    [1.0, 1.0]
+    """
+    return per_sample(Exponential(), y_true, y_pred)
+
+
 __all__ = exported(globals())

@@ -4,7 +4,7 @@
 import numpy as np
 
 from fastloss._kernels import Kernel
-from fastloss._validate import PROBABILITY, axes, boolean, epsilon_number, number, weights
+from fastloss._validate import NONNEGATIVE, PROBABILITY, axes, boolean, epsilon_number, number, weights
 from fastloss.base import MEAN, NativeLoss, exported, handle, per_sample, set_common
 
 
@@ -59,6 +59,174 @@ def poisson(y_true, y_pred, *, epsilon=1e-7):
     [0.5, 1.0]
     """
     return per_sample(Poisson(epsilon=epsilon), y_true, y_pred)
+
+
+class PoissonLogLink(NativeLoss):
+    """Poisson loss of the logarithm of a rate, without the constant term.
+
+    Formula, for each element, y_pred being the logarithm z of the rate::
+
+        value    = exp(z) - y_true * z
+        gradient = exp(z) - y_true
+        hessian  = exp(z)
+
+    The value is averaged over the last axis, then reduced as `Loss` describes.
+
+    Args:
+        reduction, name, dtype: See `Loss`.
+
+    Shapes:
+        y_true, y_pred: ``(..., n)``, equal; y_true >= 0, y_pred any number.
+        result: ``()``, or ``(...,)`` for ``reduction=None``.
+
+    Raises:
+        ValueError: Shapes differ.
+
+    Accuracy: error below 1e-6 in float32 and 1e-14 in float64, of value and gradient relative to the sum of the
+    absolute terms.
+
+    Example:
+        >>> float(PoissonLogLink()([0.0, 2.0], [0.0, 0.0]))
+        1.0
+
+    References: J. A. Nelder, R. W. M. Wedderburn, Generalized linear models, 1972.
+    """
+
+    target = "count"
+
+    def __init__(self, reduction=MEAN, name="poisson_log_link", dtype=None):
+        set_common(self, name, reduction, dtype)
+
+    def _kernel(self):
+        return Kernel("poisson_log_link", dtype=self.dtype, true_bounds=NONNEGATIVE)
+
+    def numpy_formula(self, y_true, y_pred):
+        """See `NativeLoss.numpy_formula`."""
+        return np.mean(np.exp(y_pred) - y_true * y_pred, axis=-1)
+
+
+@handle(PoissonLogLink)
+def poisson_log_link(y_true, y_pred):
+    """Example:
+    >>> poisson_log_link([[0.0], [2.0]], [[0.0], [0.0]]).tolist()
+    [1.0, 1.0]
+    """
+    return per_sample(PoissonLogLink(), y_true, y_pred)
+
+
+class Gamma(NativeLoss):
+    """Gamma loss of the logarithm of a mean: half the deviance but for the terms of y_true alone.
+
+    Formula, for each element, y_pred being the logarithm z of the mean::
+
+        value    = z + y_true * exp(-z)
+        gradient = 1 - y_true * exp(-z)
+        hessian  = y_true * exp(-z)
+
+    The value is averaged over the last axis, then reduced as `Loss` describes.
+
+    Args:
+        reduction, name, dtype: See `Loss`.
+
+    Shapes:
+        y_true, y_pred: ``(..., n)``, equal; y_true > 0, y_pred any number.
+        result: ``()``, or ``(...,)`` for ``reduction=None``.
+
+    Raises:
+        ValueError: Shapes differ.
+
+    Accuracy: error below 1e-6 in float32 and 1e-14 in float64, of value and gradient relative to the sum of the
+    absolute terms.
+
+    Example:
+        >>> float(Gamma()([1.0, 2.0], [0.0, 0.0]))
+        1.5
+
+    References: P. McCullagh, J. A. Nelder, Generalized linear models, 1989.
+    """
+
+    target = "positive"
+
+    def __init__(self, reduction=MEAN, name="gamma", dtype=None):
+        set_common(self, name, reduction, dtype)
+
+    def _kernel(self):
+        return Kernel("gamma", dtype=self.dtype, true_bounds=NONNEGATIVE)
+
+    def numpy_formula(self, y_true, y_pred):
+        """See `NativeLoss.numpy_formula`."""
+        return np.mean(y_pred + y_true * np.exp(-y_pred), axis=-1)
+
+
+@handle(Gamma)
+def gamma(y_true, y_pred):
+    """Example:
+    >>> gamma([[1.0], [2.0]], [[0.0], [0.0]]).tolist()
+    [1.0, 2.0]
+    """
+    return per_sample(Gamma(), y_true, y_pred)
+
+
+class Tweedie(NativeLoss):
+    """Tweedie loss of the logarithm of a mean: half the deviance but for the terms of y_true alone.
+
+    Formula, for each element, with ``r = power`` and y_pred the logarithm z of the mean::
+
+        value    = exp((2 - r) * z) / (2 - r) - y_true * exp((1 - r) * z) / (1 - r)
+        gradient = exp((2 - r) * z) - y_true * exp((1 - r) * z)
+        hessian  = (2 - r) * exp((2 - r) * z) - (1 - r) * y_true * exp((1 - r) * z)
+
+    The value is averaged over the last axis, then reduced as `Loss` describes. The variance is proportional to
+    the mean to the power r: a compound Poisson-gamma distribution, with a positive probability of 0.
+
+    Args:
+        power: r, greater than 1 and less than 2. Default 1.5.
+        reduction, name, dtype: See `Loss`.
+
+    Shapes:
+        y_true, y_pred: ``(..., n)``, equal; y_true >= 0, y_pred any number.
+        result: ``()``, or ``(...,)`` for ``reduction=None``.
+
+    Raises:
+        ValueError: Shapes differ, or power is out of range.
+
+    Accuracy: error below 1e-6 in float32 and 1e-14 in float64, of the gradient relative to the sum of the
+    absolute terms. power is rounded to the dtype.
+
+    Example:
+        >>> float(Tweedie(power=1.5)([0.0, 1.0], [0.0, 0.0]))
+        3.0
+
+    References: M. C. K. Tweedie, An index which distinguishes between some important exponential families, 1984.
+    B. Jorgensen, Exponential dispersion models, 1987.
+    """
+
+    target = "count"
+
+    def __init__(self, power=1.5, reduction=MEAN, name="tweedie", dtype=None):
+        set_common(self, name, reduction, dtype)
+        self.power = tweedie_power(power)
+
+    def _kernel(self):
+        return Kernel("tweedie", (tweedie_power(self.power),), dtype=self.dtype, true_bounds=NONNEGATIVE)
+
+    def numpy_formula(self, y_true, y_pred):
+        """See `NativeLoss.numpy_formula`."""
+        up, down = 2 - self.power, 1 - self.power
+        return np.mean(np.exp(up * y_pred) / up - y_true * np.exp(down * y_pred) / down, axis=-1)
+
+
+def tweedie_power(value):
+    return number("power", value, low=1, high=2, open_low=True, open_high=True)
+
+
+@handle(Tweedie)
+def tweedie(y_true, y_pred, power=1.5):
+    """Example:
+    >>> tweedie([[0.0], [1.0]], [[0.0], [0.0]]).tolist()
+    [2.0, 4.0]
+    """
+    return per_sample(Tweedie(power), y_true, y_pred)
 
 
 class KLDivergence(NativeLoss):
@@ -230,6 +398,134 @@ def binary_crossentropy(y_true, y_pred, from_logits=False, label_smoothing=0.0, 
     '0.693147'
     """
     loss = BinaryCrossentropy(from_logits, label_smoothing, axis, epsilon=epsilon, pos_weight=pos_weight)
+    return per_sample(loss, y_true, y_pred)
+
+
+class BinaryFocalCrossentropy(NativeLoss):
+    """Binary focal cross-entropy: binary cross-entropy that counts little where the prediction is right.
+
+    Formula, for each element, with y smoothed to ``y_true * (1 - s) + s / 2``, ``g = gamma`` and p the probability,
+    which is sigmoid(z) of logits z::
+
+        b        = the value of `BinaryCrossentropy`, b1 and b2 its derivatives
+        m        = y * (1 - p) + (1 - y) * p
+        w        = y * alpha + (1 - y) * (1 - alpha) if apply_class_balancing, else 1
+        value    = w * m**g * b
+        gradient = w * m**g * (g * r * b + b1),  r = m' / m
+        hessian  = w * m**g * (g * ((g - 1) * r**2 + m'' / m) * b + 2 * g * r * b1 + b2)
+
+    m' and m'' are derivatives by y_pred: from probabilities ``1 - 2 * y`` and 0, from logits
+    ``(1 - 2 * y) * p * (1 - p)`` and ``m' * (1 - 2 * p)``. The value is averaged over `axis`, then reduced as `Loss`
+    describes. Logits are never clipped; of probabilities b is, but m is not, as in Keras.
+
+    Args:
+        apply_class_balancing: Whether to weigh the labels 1 and 0 by alpha and 1 - alpha. Default False.
+        alpha: The weight of the label 1, from 0 to 1. Default 0.25.
+        gamma: The exponent of m, >= 0. Default 2; for 0 this is binary cross-entropy.
+        from_logits: Whether y_pred holds logits. Default False.
+        label_smoothing: s, from 0 to 1. Default 0.
+        axis: The axis that is averaged over, a tuple of several, or None for all. Default -1.
+        reduction, name, dtype: See `Loss`.
+        epsilon: The clip of probabilities, between 0 and 0.5. Default 1e-7.
+
+    Shapes:
+        y_true, y_pred: ``(..., n)``, equal; y_true from 0 to 1, and so are probabilities.
+        result: ``()``, or ``(...,)`` for ``reduction=None``.
+
+    Raises:
+        ValueError: Shapes differ, or an argument is out of range.
+
+    Accuracy: error below 1e-6 in float32 and 1e-14 in float64 for labels of 0 and 1 and gamma up to 2, of the Hessian
+    relative to the sum of the absolute terms.
+
+    Example:
+        >>> f"{BinaryFocalCrossentropy(from_logits=True)([[1.0]], [[20.0]]):.6g}"
+        '8.75651e-27'
+
+    References: T.-Y. Lin, P. Goyal, R. Girshick, K. He, P. Dollar, Focal loss for dense object detection, 2017.
+    """
+
+    target = "binary"
+
+    @property
+    def prediction(self):
+        """What y_pred holds."""
+        return "logit" if self.from_logits else "probability"
+
+    def __init__(
+        self,
+        apply_class_balancing=False,
+        alpha=0.25,
+        gamma=2.0,
+        from_logits=False,
+        label_smoothing=0.0,
+        axis=-1,
+        reduction=MEAN,
+        name="binary_focal_crossentropy",
+        dtype=None,
+        *,
+        epsilon=1e-7,
+    ):
+        set_common(self, name, reduction, dtype)
+        self.apply_class_balancing = boolean("apply_class_balancing", apply_class_balancing)
+        self.alpha = number("alpha", alpha, low=0, high=1)
+        self.gamma = number("gamma", gamma, low=0)
+        self.from_logits = boolean("from_logits", from_logits)
+        self.label_smoothing = number("label_smoothing", label_smoothing, low=0, high=1)
+        self.axis = axes("axis", axis)
+        self.epsilon = epsilon_number(epsilon)
+
+    def _kernel(self):
+        smoothing = number("label_smoothing", self.label_smoothing, low=0, high=1)
+        options = dict(
+            axis=axes("axis", self.axis),
+            dtype=self.dtype,
+            label_scale=1 - smoothing,
+            label_shift=smoothing / 2,
+            true_bounds=PROBABILITY,
+        )
+        focal = (
+            number("gamma", self.gamma, low=0),
+            number("alpha", self.alpha, low=0, high=1),
+            boolean("apply_class_balancing", self.apply_class_balancing),
+        )
+        if boolean("from_logits", self.from_logits):
+            return Kernel("binary_focal_crossentropy_from_logits", focal, **options)
+        focal = epsilon_number(self.epsilon), *focal
+        return Kernel("binary_focal_crossentropy", focal, pred_bounds=PROBABILITY, **options)
+
+    def numpy_formula(self, y_true, y_pred):
+        """See `NativeLoss.numpy_formula`."""
+        y_true = y_true * (1 - self.label_smoothing) + self.label_smoothing / 2
+        p = 1 / (1 + np.exp(-y_pred)) if self.from_logits else y_pred
+        wrong = y_true * (1 - p) + (1 - y_true) * p
+        p = np.clip(p, self.epsilon, 1 - self.epsilon)
+        losses = -(wrong**self.gamma) * (y_true * np.log(p) + (1 - y_true) * np.log(1 - p))
+        if self.apply_class_balancing:
+            losses *= y_true * self.alpha + (1 - y_true) * (1 - self.alpha)
+        return np.mean(losses, axis=self.axis)
+
+
+@handle(BinaryFocalCrossentropy)
+def binary_focal_crossentropy(
+    y_true,
+    y_pred,
+    apply_class_balancing=False,
+    alpha=0.25,
+    gamma=2.0,
+    from_logits=False,
+    label_smoothing=0.0,
+    axis=-1,
+    *,
+    epsilon=1e-7,
+):
+    """Example:
+    >>> f"{binary_focal_crossentropy([[1.0]], [[0.5]])[0]:.6f}"
+    '0.173287'
+    """
+    loss = BinaryFocalCrossentropy(
+        apply_class_balancing, alpha, gamma, from_logits, label_smoothing, axis, epsilon=epsilon
+    )
     return per_sample(loss, y_true, y_pred)
 
 
