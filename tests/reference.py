@@ -458,8 +458,10 @@ def all_but(terms, hard):
     return [(whole - t, scale) for t in terms]
 
 
-def categorical_focal_crossentropy_from_logits(y_true, y_pred, alpha=0.25, gamma=2.0, label_smoothing=0.0):
-    y, z = class_labels(y_true, label_smoothing), y_pred
+def categorical_focal_crossentropy_from_logits(
+    y_true, y_pred, alpha=0.25, gamma=2.0, label_smoothing=0.0, class_weight=None
+):
+    y, z = class_labels(y_true, label_smoothing, class_weight), y_pred
     hard = sum(x != 0 for x in y) <= 1
     largest = max(z)
     gap = [largest - x if x != -mp.inf else mpf(0) for x in z]
@@ -507,8 +509,10 @@ def categorical_focal_crossentropy_from_logits(y_true, y_pred, alpha=0.25, gamma
     return plain(value, condition=mp.fsum(abs(t.slope) * d for t, d in zip(f, moved, strict=True))), gradient, hessian
 
 
-def categorical_focal_crossentropy(y_true, y_pred, alpha=0.25, gamma=2.0, label_smoothing=0.0, epsilon=EPSILON):
-    y, p, epsilon = class_labels(y_true, label_smoothing), y_pred, mpf(epsilon)
+def categorical_focal_crossentropy(
+    y_true, y_pred, alpha=0.25, gamma=2.0, label_smoothing=0.0, epsilon=EPSILON, class_weight=None
+):
+    y, p, epsilon = class_labels(y_true, label_smoothing, class_weight), y_pred, mpf(epsilon)
     low, high = mp.log(epsilon), mp.log1p(-epsilon)
     norm = mp.fsum(p)
     rest = others(p)
@@ -555,16 +559,16 @@ def sparse_categorical_crossentropy(y_true, y_pred, ignore_class=None, **options
     return categorical_crossentropy(one_hot(y_true, len(y_pred)), y_pred, **options)
 
 
-def sparse_categorical_focal_crossentropy_from_logits(y_true, y_pred, alpha=0.25, gamma=2.0, ignore_class=None):
+def sparse_categorical_focal_crossentropy_from_logits(y_true, y_pred, ignore_class=None, **options):
     if y_true == ignore_class:
         return ignored(len(y_pred))
-    return categorical_focal_crossentropy_from_logits(one_hot(y_true, len(y_pred)), y_pred, alpha, gamma)
+    return categorical_focal_crossentropy_from_logits(one_hot(y_true, len(y_pred)), y_pred, **options)
 
 
-def sparse_categorical_focal_crossentropy(y_true, y_pred, alpha=0.25, gamma=2.0, ignore_class=None, epsilon=EPSILON):
+def sparse_categorical_focal_crossentropy(y_true, y_pred, ignore_class=None, **options):
     if y_true == ignore_class:
         return ignored(len(y_pred))
-    return categorical_focal_crossentropy(one_hot(y_true, len(y_pred)), y_pred, alpha, gamma, epsilon=epsilon)
+    return categorical_focal_crossentropy(one_hot(y_true, len(y_pred)), y_pred, **options)
 
 
 # Alignments

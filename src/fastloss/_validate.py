@@ -190,6 +190,13 @@ def weights(name, value):
     return result.tolist()
 
 
+def products(name, value, other_name, other):
+    """The products of two lists of weights of the classes."""
+    if np.shape(value) != np.shape(other):
+        raise ValueError(f"{other_name}: shape {np.shape(other)} differs from {name}'s shape {np.shape(value)}")
+    return np.multiply(value, other).tolist()
+
+
 def align_ranks(y_true, y_pred):
     """Adds or removes a last axis of length 1 where one array has it and the other has not."""
     if y_pred.ndim == y_true.ndim + 1 and y_pred.shape[-1] == 1:

@@ -210,16 +210,13 @@ def categorical_case(sparse, from_logits, focal=False):
     make_rows = logit_rows if from_logits else probability_rows
     special_rows = LOGIT_SPECIALS if from_logits else PROBABILITY_SPECIALS
     kernel = name + ("_from_logits" if from_logits else "")
-    bad = (Bad("axis", 1.5), Bad("axis", "x"))
-    if sparse or not focal:
-        bad += (Bad("ignore_class", "x"),)
-    if not (sparse and focal):
-        bad += (Bad("label_smoothing", NAN), Bad("label_smoothing", -0.1), Bad("label_smoothing", "x"))
+    bad = (Bad("axis", 1.5), Bad("axis", "x"), Bad("ignore_class", "x"), Bad("class_weight", [1.0, -1.0, 1.0]))
+    bad += (Bad("label_smoothing", NAN), Bad("label_smoothing", -0.1), Bad("label_smoothing", "x"))
     if not from_logits:
         bad += (Bad("epsilon", 0.0), Bad("epsilon", -1e-7), Bad("epsilon", NAN), Bad("epsilon", "x"))
     parameters = ({}, {"ignore_class": 0}) if sparse else ({}, {"label_smoothing": 0.25})
-    bad += FOCAL if focal else (Bad("class_weight", [1.0, -1.0, 1.0]),)
     if focal:
+        bad += FOCAL
         parameters += ({"gamma": 0.5, "alpha": 0.75}, {"gamma": 5.0}) if sparse else ({"gamma": 0.0},)
         special_rows = FOCAL_LOGIT_SPECIALS if from_logits else PROBABILITY_SPECIALS
     if not sparse and from_logits:

@@ -114,7 +114,7 @@ def draw_binary(prediction):
 
 LOG_SPECIALS = (Special(1.0, NAN, NAN, NAN, NAN), Special(NAN, 0.5, NAN, NAN))
 
-FOCAL = (Bad("gamma", -0.5), Bad("gamma", INF), Bad("gamma", "x"), Bad("alpha", 1.5), Bad("alpha", NAN), Bad("alpha", "x"))
+FOCAL = (Bad("gamma", -0.5), Bad("gamma", INF), Bad("gamma", "x"), Bad("alpha", -0.5), Bad("alpha", NAN), Bad("alpha", "x"))
 
 BINARY = (Bad("label_smoothing", NAN), Bad("label_smoothing", -0.1), Bad("label_smoothing", "x"), Bad("axis", "x"))
 WEIGHTS = (Bad("pos_weight", -1.0), Bad("pos_weight", NAN), Bad("pos_weight", INF), Bad("pos_weight", "x"))

@@ -4,7 +4,7 @@
 import numpy as np
 
 from fastloss._kernels import Kernel
-from fastloss._validate import FINITE, NONNEGATIVE, boolean, epsilon_number, integer, label, number, weights
+from fastloss._validate import FINITE, NONNEGATIVE, boolean, epsilon_number, integer, label, number, products, weights
 from fastloss.base import MEAN, NativeLoss, exported, handle, per_sample, set_common
 
 
@@ -248,19 +248,18 @@ class FocalOfClasses:
         """What y_pred holds."""
         return "logits" if self.from_logits else "distribution"
 
-    def _set_focal(self, alpha, gamma, from_logits, axis, epsilon):
-        self.alpha = number("alpha", alpha, low=0, high=1)
+    def _set_focal(self, alpha, gamma):
+        self.alpha = weights("alpha", alpha)
         self.gamma = number("gamma", gamma, low=0)
-        self.from_logits = boolean("from_logits", from_logits)
-        self.axis = integer("axis", axis)
-        self.epsilon = epsilon_number(epsilon)
 
-    def _focal_kernel(self, row, **options):
-        focal = number("gamma", self.gamma, low=0), number("alpha", self.alpha, low=0, high=1)
-        if boolean("from_logits", self.from_logits):
-            return Kernel(row + "_from_logits", focal, axis=self.axis, dtype=self.dtype, **options)
-        focal = epsilon_number(self.epsilon), *focal
-        return Kernel(row, focal, axis=self.axis, dtype=self.dtype, pred_bounds=FINITE, **options)
+    def _focal_kernel(self, sparse):
+        # An alpha for each class is a weight of the class.
+        alpha, class_weight = weights("alpha", self.alpha), weights("class_weight", self.class_weight)
+        if isinstance(alpha, list):
+            class_weight = alpha if class_weight is None else products("alpha", alpha, "class_weight", class_weight)
+            alpha = 1.0
+        focal = number("gamma", self.gamma, low=0), number("alpha", alpha, low=0)
+        return log_probability_kernel(self, "categorical_focal_crossentropy", focal, sparse, class_weight)
 
     def _numpy_focal(self, y_pred):
         """The loss of each class, if it is the true one."""
@@ -271,7 +270,7 @@ class FocalOfClasses:
 class CategoricalFocalCrossentropy(FocalOfClasses, NativeLoss):
     """Focal cross-entropy with dense labels: cross-entropy that counts little where the prediction is right.
 
-    Formula, for each sample, with y smoothed to ``y_true * (1 - s) + s / classes``, ``g = gamma`` and q as in
+    Formula, for each sample, with ``y = class_weight * (y_true * (1 - s) + s / classes)``, ``g = gamma`` and q as in
     `CategoricalCrossentropy`: ``q = softmax(z)`` from logits z, ``q = clip(p / S, epsilon, 1 - epsilon)`` from
     probabilities p and their sum S::
 
@@ -293,20 +292,21 @@ class CategoricalFocalCrossentropy(FocalOfClasses, NativeLoss):
     its digits. A class with label 0 may have the logit -inf.
 
     Args:
-        alpha: The weight of the loss, from 0 to 1. Default 0.25.
+        alpha: The weight of the loss, finite and >= 0, a number or one for each class. Default 0.25.
         gamma: The exponent of 1 - q, >= 0. Default 2; for 0 this is alpha times cross-entropy.
         from_logits: Whether y_pred holds logits. Default False.
         label_smoothing: s, from 0 to 1. Default 0.
         axis: The axis of the classes. Default -1.
         reduction, name, dtype: See `Loss`.
         epsilon: The clip of probabilities, between 0 and 0.5. Default 1e-7.
+        class_weight, ignore_class: See `CategoricalCrossentropy`.
 
     Shapes:
-        y_true, y_pred: ``(..., classes)``, equal.
+        y_true, y_pred: ``(..., classes)``, equal; y_true, and probabilities, >= 0.
         result: ``()``, or ``(...,)`` for ``reduction=None``.
 
     Raises:
-        ValueError: Shapes differ, or an argument is out of range.
+        ValueError: Shapes differ, or an argument or element is out of range.
 
     Accuracy: error below 1e-6 in float32 and 1e-14 in float64 for one-hot labels and gamma up to 2, of the Hessian
     relative to the sum of the absolute terms.
@@ -332,20 +332,20 @@ class CategoricalFocalCrossentropy(FocalOfClasses, NativeLoss):
         dtype=None,
         *,
         epsilon=1e-7,
+        class_weight=None,
+        ignore_class=None,
     ):
         set_common(self, name, reduction, dtype)
-        self._set_focal(alpha, gamma, from_logits, axis, epsilon)
+        self._set_focal(alpha, gamma)
+        self.from_logits = boolean("from_logits", from_logits)
+        self.axis = integer("axis", axis)
+        self.epsilon = epsilon_number(epsilon)
+        self.class_weight = weights("class_weight", class_weight)
         self.label_smoothing = number("label_smoothing", label_smoothing, low=0, high=1)
+        self.ignore_class = label("ignore_class", ignore_class)
 
     def _kernel(self):
-        smoothing = number("label_smoothing", self.label_smoothing, low=0, high=1)
-        return self._focal_kernel(
-            "categorical_focal_crossentropy",
-            label_scale=1 - smoothing,
-            label_shift=smoothing,
-            shift_per_class=True,
-            true_bounds=NONNEGATIVE,
-        )
+        return self._focal_kernel(sparse=False)
 
     def numpy_formula(self, y_true, y_pred):
         """See `NativeLoss.numpy_formula`."""
@@ -355,13 +355,32 @@ class CategoricalFocalCrossentropy(FocalOfClasses, NativeLoss):
 
 @handle(CategoricalFocalCrossentropy)
 def categorical_focal_crossentropy(
-    y_true, y_pred, alpha=0.25, gamma=2.0, from_logits=False, label_smoothing=0.0, axis=-1, *, epsilon=1e-7
+    y_true,
+    y_pred,
+    alpha=0.25,
+    gamma=2.0,
+    from_logits=False,
+    label_smoothing=0.0,
+    axis=-1,
+    *,
+    epsilon=1e-7,
+    class_weight=None,
+    ignore_class=None,
 ):
     """Example:
     >>> f"{categorical_focal_crossentropy([[0.0, 1.0]], [[0.5, 0.5]])[0]:.6f}"
     '0.043322'
     """
-    loss = CategoricalFocalCrossentropy(alpha, gamma, from_logits, label_smoothing, axis, epsilon=epsilon)
+    loss = CategoricalFocalCrossentropy(
+        alpha,
+        gamma,
+        from_logits,
+        label_smoothing,
+        axis,
+        epsilon=epsilon,
+        class_weight=class_weight,
+        ignore_class=ignore_class,
+    )
     return per_sample(loss, y_true, y_pred)
 
 
@@ -371,7 +390,7 @@ class SparseCategoricalFocalCrossentropy(FocalOfClasses, NativeLoss):
     Formula: that of `CategoricalFocalCrossentropy` for the one-hot form of the labels, which is never made.
 
     Args:
-        alpha: The weight of the loss, from 0 to 1. Default 0.25.
+        alpha: The weight of the loss, finite and >= 0, a number or one for each class. Default 0.25.
         gamma: The exponent of 1 - q, >= 0. Default 2; for 0 this is alpha times cross-entropy.
         from_logits: Whether y_pred holds logits. Default False.
         ignore_class: A label whose samples do not count, or None (default). Any
@@ -379,6 +398,7 @@ class SparseCategoricalFocalCrossentropy(FocalOfClasses, NativeLoss):
         axis: The axis of the classes. Default -1.
         reduction, name, dtype: See `Loss`.
         epsilon: The clip of probabilities, between 0 and 0.5. Default 1e-7.
+        class_weight, label_smoothing: See `SparseCategoricalCrossentropy`.
 
     Shapes:
         y_true: ``(...,)`` or ``(..., 1)``; any integer dtype, or floats that are integers.
@@ -386,7 +406,8 @@ class SparseCategoricalFocalCrossentropy(FocalOfClasses, NativeLoss):
         result: ``()``, or ``(...,)`` for ``reduction=None``.
 
     Raises:
-        ValueError: Shapes do not fit, a label is fractional or no class, or an argument is out of range.
+        ValueError: Shapes do not fit, a label is fractional or no class, a probability is negative, or an
+            argument is out of range.
 
     Accuracy: error below 1e-6 in float32 and 1e-14 in float64 for gamma up to 2, of the Hessian relative to the sum of
     the absolute terms.
@@ -412,15 +433,20 @@ class SparseCategoricalFocalCrossentropy(FocalOfClasses, NativeLoss):
         dtype=None,
         *,
         epsilon=1e-7,
+        class_weight=None,
+        label_smoothing=0.0,
     ):
         set_common(self, name, reduction, dtype)
-        self._set_focal(alpha, gamma, from_logits, axis, epsilon)
+        self._set_focal(alpha, gamma)
+        self.from_logits = boolean("from_logits", from_logits)
+        self.axis = integer("axis", axis)
+        self.epsilon = epsilon_number(epsilon)
+        self.class_weight = weights("class_weight", class_weight)
         self.ignore_class = label("ignore_class", ignore_class)
+        self.label_smoothing = number("label_smoothing", label_smoothing, low=0, high=1)
 
     def _kernel(self):
-        return self._focal_kernel(
-            "sparse_categorical_focal_crossentropy", ignore_class=label("ignore_class", self.ignore_class)
-        )
+        return self._focal_kernel(sparse=True)
 
     def numpy_formula(self, y_true, y_pred):
         """See `NativeLoss.numpy_formula`."""
@@ -430,13 +456,32 @@ class SparseCategoricalFocalCrossentropy(FocalOfClasses, NativeLoss):
 
 @handle(SparseCategoricalFocalCrossentropy)
 def sparse_categorical_focal_crossentropy(
-    y_true, y_pred, alpha=0.25, gamma=2.0, from_logits=False, ignore_class=None, axis=-1, *, epsilon=1e-7
+    y_true,
+    y_pred,
+    alpha=0.25,
+    gamma=2.0,
+    from_logits=False,
+    ignore_class=None,
+    axis=-1,
+    *,
+    epsilon=1e-7,
+    class_weight=None,
+    label_smoothing=0.0,
 ):
     """Example:
     >>> f"{sparse_categorical_focal_crossentropy([1], [[0.5, 0.5]])[0]:.6f}"
     '0.043322'
     """
-    loss = SparseCategoricalFocalCrossentropy(alpha, gamma, from_logits, ignore_class, axis, epsilon=epsilon)
+    loss = SparseCategoricalFocalCrossentropy(
+        alpha,
+        gamma,
+        from_logits,
+        ignore_class,
+        axis,
+        epsilon=epsilon,
+        class_weight=class_weight,
+        label_smoothing=label_smoothing,
+    )
     return per_sample(loss, y_true, y_pred)
 
 
