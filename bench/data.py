@@ -52,6 +52,7 @@ TARGETS = {
     "distribution": distribution,
     "one_hot": one_hot,
     "label": label,
+    "scalar": lambda rng, shape, dtype: normal(rng, shape[:-1], dtype),
 }
 PREDICTIONS = {
     "real": normal,
@@ -60,6 +61,7 @@ PREDICTIONS = {
     "probability": probability,
     "distribution": distribution,
     "logits": normal,
+    "location_scale": lambda rng, shape, dtype: normal(rng, (*shape[:-1], 2), dtype),
 }
 
 

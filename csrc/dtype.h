@@ -20,6 +20,7 @@ typedef int32_t integer; /* as wide as real, so that counts vectorise beside it 
 #define REAL_MIN FLT_MIN
 #define REAL_LEAST 0x1p-149f /* subnormal */
 #define FL_EXP_SCALE 0x1p-32
+#define FL_EXP_MOST 87 /* exp of it and of its negative are normal */
 #else
 typedef double real;
 typedef int64_t integer;
@@ -29,6 +30,7 @@ typedef int64_t integer;
 #define REAL_MIN DBL_MIN
 #define REAL_LEAST 0x1p-1074
 #define FL_EXP_SCALE 0x1p-64
+#define FL_EXP_MOST 708
 #endif
 
 #define R(x) ((real)(x))

@@ -108,7 +108,7 @@ static fl_status check(fl_call const *call, fl_row_check *of_rows, fl_totals *to
 fl_status fl_prepare(fl_call const *call, fl_totals *totals) {
     fl_kind const kind = fl_losses[call->loss].kind;
     int const has_labels = call->labels || kind == SPARSE_SOFTMAX || kind == SPARSE_NORMALIZE ||
-                           kind == ALIGNMENT || kind == PAIRS;
+                           kind == SPARSE_PROBABILITY || kind == ALIGNMENT || kind == PAIRS;
     if (has_labels || call->has_ignore_class || call->sample_weight.data || call->mask.data)
         return check(call, fl_active_table(call->dtype)->check_rows, totals);
     fl_sum weight = {totals->weight, totals->weight_low};

@@ -119,6 +119,10 @@ typedef enum {
     SPARSE_SOFTMAX,
     NORMALIZE,
     SPARSE_NORMALIZE,
+    SPARSE_PROBABILITY,
+    ROW,
+    ROW_MAXIMUM,
+    LOCATION_SCALE,
     ALIGNMENT,
     PAIRS
 } fl_kind;

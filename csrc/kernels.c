@@ -12,6 +12,7 @@
 #include "losses/margin.h"
 #include "losses/probabilistic.h"
 #include "losses/regression.h"
+#include "losses/similarity.h"
 #include "losses/structured.h"
 
 #define FL_KERNEL(name, LOOPS, run, ...)                                                                     \
@@ -45,6 +46,18 @@
     FL_TERM_LOOP(name, element)                                                                              \
     FL_KERNEL(name, sparse_loops, run_sparse_normalize, name##_terms)
 
+#define FL_DEFINE_SPARSE_PROBABILITY(name, element)                                                          \
+    FL_PROBABILITY_LOOP(name, element)                                                                       \
+    FL_KERNEL(name, probability_loops, run_sparse_probability, name##_terms)
+#define FL_ROW_KIND(name, element, maximum)                                                                  \
+    FL_ROW_LOOPS(name, element)                                                                              \
+    FL_KERNEL(name, row_loops, run_row, name##_summand_loop, name##_row_function, name##_derivative_loop,    \
+              maximum)
+#define FL_DEFINE_ROW(name, element) FL_ROW_KIND(name, element, 0)
+#define FL_DEFINE_ROW_MAXIMUM(name, element) FL_ROW_KIND(name, element, 1)
+#define FL_DEFINE_LOCATION_SCALE(name, element)                                                              \
+    FL_LOCATION_SCALE_LOOPS(name, element)                                                                   \
+    FL_KERNEL(name, location_scale_loops, run_location_scale, name##_loop)
 #define FL_DEFINE_ALIGNMENT(name, element)                                                                   \
     FL_ALIGNMENT_LOOPS(name, element)                                                                        \
     static fl_status name##_kernel(fl_call const *call, ptrdiff_t first, ptrdiff_t last, double factor,      \

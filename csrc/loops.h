@@ -371,4 +371,10 @@ static void run_dense(fl_call const *call, ptrdiff_t first, ptrdiff_t last, doub
 
 #include "normalize.h"
 
+#include "probability.h"
+
+#include "row.h"
+
+#include "location_scale.h"
+
 #endif

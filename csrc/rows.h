@@ -235,7 +235,7 @@ static int is_unweighted(fl_call const *call) {
 
 static int has_labels(fl_call const *call) {
     fl_kind const kind = fl_losses[call->loss].kind;
-    return call->labels || kind == SPARSE_SOFTMAX || kind == SPARSE_NORMALIZE;
+    return call->labels || kind == SPARSE_SOFTMAX || kind == SPARSE_NORMALIZE || kind == SPARSE_PROBABILITY;
 }
 
 static int is_dense(fl_call const *call) {

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The tables of losses: one case a loss drives every test. No test knows a loss by name."""
 
-from families import categorical, margin, probabilistic, regression
+from families import categorical, margin, probabilistic, regression, similarity
 from families.structured import STRUCTURED
 
-FAMILIES = (regression, margin, probabilistic, categorical)
+FAMILIES = (regression, margin, probabilistic, categorical, similarity)
 
 CASES = {case.name: case for family in FAMILIES for case in family.CASES}
 

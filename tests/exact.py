@@ -12,8 +12,6 @@ from reference import add, mpf
 # An exact number as a sum of two float64 (hi + lo), and the other fields of reference.Exact.
 PACKED = np.dtype([(name, np.float64) for name in ("hi", "lo", "scale", "condition", "margin")])
 
-OUTPUTS = ("value", "gradient", "hessian")
-
 
 def pack(results):
     """Array of reference.Exact -> PACKED array of the same shape."""
@@ -64,7 +62,7 @@ def evaluate_elements(case, parameters, y_true, y_pred):
         for y, p in zip(numbers(y_true.ravel()), numbers(np.ravel(y_pred)), strict=True)
     ]
     return {
-        name: object_array([boxed(r[i]).item() for r in flat], np.shape(y_pred)) for i, name in enumerate(OUTPUTS)
+        name: object_array([boxed(r[i]).item() for r in flat], np.shape(y_pred)) for i, name in enumerate(case.outputs)
     }
 
 
@@ -79,13 +77,12 @@ def evaluate_rows(case, parameters, y_true, y_pred):
         results = evaluate_elements(case, parameters, y_true, y_pred)
         values = [add(row).times(case.row_factor(width)) for row in results["value"].reshape(-1, width)]
         return results | {"value": object_array(values, shape)}
-    rows = zip(numbers(y_true.reshape(-1) if case.sparse else y_true.reshape(-1, width)),
+    rows = zip(numbers(y_true.reshape(-1) if case.lacks_axis else y_true.reshape(-1, width)),
                numbers(y_pred.reshape(-1, width)), strict=True)
     flat = [case.reference(y, p, **parameters) for y, p in rows]
     return {
-        "value": object_array([r[0] for r in flat], shape),
-        "gradient": object_array([g for r in flat for g in r[1]], y_pred.shape),
-        "hessian": object_array([h for r in flat for h in r[2]], y_pred.shape),
+        name: object_array([x for r in flat for x in r[i]] if i else [r[0] for r in flat], y_pred.shape if i else shape)
+        for i, name in enumerate(case.outputs)
     }
 
 

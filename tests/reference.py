@@ -3,7 +3,7 @@
 
 A reference takes the numbers exactly as the kernel gets them: inputs already rounded to the dtype, parameters as float64
 (`epsilon` too, in both dtypes). An elementwise one takes a pair of numbers and returns (value, gradient, hessian); a rowwise
-one takes two rows and returns (value, gradients, hessians). Each result is an `Exact`.
+one takes two rows and returns (value, gradients, hessians), or without the last. Each result is an `Exact`.
 """
 
 import itertools
@@ -184,6 +184,61 @@ def exponential(y_true, y_pred):
     return plain(value), plain(-y_true * value), plain(y_true**2 * value)
 
 
+def categorical_hinge(y_true, y_pred):
+    candidates = [(1 - y) * p for y, p in zip(y_true, y_pred, strict=True)]
+    products = [y * p for y, p in zip(y_true, y_pred, strict=True)]
+    largest = max(candidates)
+    slack = total(largest, *(-x for x in products), mpf(1))
+    near = abs(slack.value) / slack.scale
+    # A runner-up that is almost the maximum takes a share of the gradient if it is one.
+    gaps = [(largest - x) / max(abs(largest), abs(x)) for x in candidates if x != largest]
+    margin = min([near, *gaps])
+    active, ties = slack.value > 0, sum(x == largest for x in candidates)
+    gradient = [
+        total((1 - y) / ties if x == largest else mpf(0), -y, margin=margin) if active else plain(mpf(0), margin=near)
+        for y, x in zip(y_true, candidates, strict=True)
+    ]
+    return (slack if active else Exact(mpf(0), slack.scale if near < 1e-5 else mpf(0))), gradient
+
+
+# Similarity
+
+
+def cosine_similarity(y_true, y_pred):
+    y, p = y_true, y_pred
+    y_norm, p_norm = (mp.sqrt(mp.fdot(x, x)) for x in (y, p))
+    if not y_norm or not p_norm:
+        return plain(mpf(0)), [plain(mpf(0))] * len(p)
+    norms = y_norm * p_norm
+    products = [a * b / norms for a, b in zip(y, p, strict=True)]
+    cosine, scale = mp.fsum(products), mp.fsum(products, absolute=True)
+    gradient = [
+        Exact(cosine * p_k / p_norm**2 - y_k / norms, scale * abs(p_k) / p_norm**2 + abs(y_k) / norms)
+        for y_k, p_k in zip(y, p, strict=True)
+    ]
+    return Exact(-cosine, scale), gradient
+
+
+def tversky(y_true, y_pred, alpha=0.5, beta=0.5, epsilon=EPSILON):
+    alpha, beta = mpf(alpha), mpf(beta)
+    pairs = list(zip(y_true, y_pred, strict=True))
+    common = mp.fsum(y * p for y, p in pairs)
+    missed, false = mp.fsum((1 - p) * y for y, p in pairs), mp.fsum((1 - y) * p for y, p in pairs)
+    whole = common + alpha * missed + beta * false + mpf(epsilon)
+    # d(common / whole); written so that the terms of a hard label have one sign.
+    gradient = [
+        total(common * beta * (1 - y) / whole**2, -y * (whole - common * (1 - alpha)) / whole**2) for y in y_true
+    ]
+    return plain((whole - common) / whole), gradient
+
+
+def dice(y_true, y_pred, epsilon=EPSILON):
+    common = mp.fdot(y_true, y_pred)
+    whole = mp.fsum(y_true) + mp.fsum(y_pred) + mpf(epsilon)
+    gradient = [total(2 * common * (1 - y) / whole**2, -2 * y * (whole - common) / whole**2) for y in y_true]
+    return plain((whole - 2 * common) / whole), gradient
+
+
 # Counts and distributions
 
 
@@ -220,6 +275,17 @@ def kl_divergence(y_true, y_pred, epsilon=EPSILON):
         Exact(value, abs(value) + (y if one_clipped else 0)),
         plain(-y / p if inside else mpf(0), margin=margin),
         plain(y / p**2 if inside else mpf(0), margin=margin),
+    )
+
+
+def gaussian_nll(y_true, y_pred):
+    mean, log_variance = y_pred
+    e, precision = mean - y_true, mp.exp(-log_variance)
+    half = e**2 * precision / 2
+    return (
+        total(log_variance / 2, half),
+        [plain(e * precision), total(mpf(1) / 2, -half)],
+        [plain(precision), plain(half)],
     )
 
 
@@ -569,6 +635,15 @@ def sparse_categorical_focal_crossentropy(y_true, y_pred, ignore_class=None, **o
     if y_true == ignore_class:
         return ignored(len(y_pred))
     return categorical_focal_crossentropy(one_hot(y_true, len(y_pred)), y_pred, **options)
+
+
+def categorical_generalized_cross_entropy(y_true, y_pred, q=0.5):
+    p, q = y_pred[y_true], mpf(q)
+    value = -mp.expm1(q * mp.log(p)) / q if p else 1 / q
+    slope = -(p ** (q - 1)) if p else -mp.inf
+    curvature = (1 - q) * p ** (q - 2) if p else mp.inf
+    gradient, hessian = ([plain(x if k == y_true else mpf(0)) for k in range(len(y_pred))] for x in (slope, curvature))
+    return plain(value), gradient, hessian
 
 
 # Alignments

@@ -54,6 +54,8 @@ class LossCase:
     parameters: tuple = ({},)  # further arguments; floats are exact in float32, or used as float64 in both dtypes
     row: str = "mean"  # how elements become a sample's loss: "mean", "sum"; "class": the reference is rowwise
     sparse: bool = False
+    columns: int | None = None  # the length of y_pred's last axis, which y_true lacks, where the loss fixes it
+    hessian: bool = True  # else the loss has none, nor has its reference
     soft_labels: bool = False  # labels between 0 and 1 are probabilities
     convert: Callable = np.asarray  # labels as the formula sees them, given those of the whole call
     blur: float = 0.5  # a jump may be missed by this many epsilons: one rounding of a difference
@@ -67,6 +69,19 @@ class LossCase:
     @property
     def elementwise(self):
         return self.row != "class"
+
+    @property
+    def outputs(self):
+        return ("value", "gradient", "hessian")[: 3 if self.hessian else 2]
+
+    @property
+    def lacks_axis(self):
+        """Whether y_true has one axis less than y_pred."""
+        return self.sparse or self.columns is not None
+
+    def shown(self, y_true, shape):
+        """y_true beside each element of y_pred, of this shape, for messages."""
+        return np.broadcast_to(np.asarray(y_true)[..., None] if self.lacks_axis else y_true, shape)
 
     def row_factor(self, width):
         """What the sum of a row's elements is multiplied by."""
@@ -94,10 +109,15 @@ class LossCase:
         label = parameters.get("ignore_class")
         if label is not None:
             return np.asarray(y_true) != label
-        return np.ones(np.shape(y_true) if self.sparse else np.shape(y_true)[:-1], bool)
+        return np.ones(np.shape(y_true) if self.lacks_axis else np.shape(y_true)[:-1], bool)
 
 
 # Numbers
+
+# What each number of classes stands for: 1: degenerate; 2, 3, 7, 10: vectors run across rows, with and without a power of
+# two; 17, 33: one more than a vector register or an unrolled step; 100: a row of ordinary size; 1000: just within a block;
+# 2500: several blocks, the last one ragged.
+CLASSES = {1: 8, 2: 26, 3: 26, 7: 26, 10: 26, 17: 26, 33: 26, 100: 6, 1000: 3, 2500: 3}
 
 
 def magnitudes(rng, count, low=1e-30, high=1e30, signed=True):
@@ -141,6 +161,13 @@ def sigmoid(z):
     return 1 / (1 + np.exp(-z))
 
 
+def draw_binary(prediction):
+    def draw(rng, shape):
+        return rng.integers(0, 2, shape).astype(float), prediction(rng.normal(0, 2, shape))
+
+    return draw
+
+
 def as_is(z):
     return z
 
@@ -153,6 +180,14 @@ def softmax(z):
 def confident(dtype):
     """Leads of the right class; float32 has no exp(-100)."""
     return [5.0, 20.0, 50.0, 80.0] + ([300.0, 700.0] if dtype.itemsize == 8 else [])
+
+
+def draw_classes(prediction, sparse):
+    def draw(rng, shape):
+        labels = rng.integers(0, shape[-1], shape[:-1])
+        return labels if sparse else one_hot(labels, shape[-1]), prediction(rng.normal(0, 2, shape))
+
+    return draw
 
 
 EPSILONS = (Bad("epsilon", 0.0), Bad("epsilon", -1e-7), Bad("epsilon", NAN), Bad("epsilon", "x"))

@@ -57,6 +57,7 @@ def data_for(loss, rows, dtype=np.float32):
         "distribution": rng.dirichlet(np.ones(CLASSES), size=rows),
         "one_hot": np.eye(CLASSES)[label],
         "label": label,
+        "scalar": rng.normal(size=rows),
     }[loss.target]
     y_pred = {
         "real": real,
@@ -65,6 +66,7 @@ def data_for(loss, rows, dtype=np.float32):
         "probability": 1 / (1 + np.exp(-real)),
         "distribution": distribution,
         "logits": real,
+        "location_scale": real[:, :2],
     }[loss.prediction]
     return (y_true if loss.target == "label" else y_true.astype(dtype)), y_pred.astype(dtype)
 

@@ -11,11 +11,21 @@ import numpy as np
 import pytest
 
 from cases import CASES, VARIANTS
-from exact import OUTPUTS, assert_close, pack_floats, samples
+from exact import assert_close, evaluate_rows, pack, pack_floats, samples
 from fastloss import _kernels
 from fastloss.cuda import elements
-from fastloss.cuda.elements import ELEMENTS
+from fastloss.cuda.elements import ELEMENTS, ROW_FUNCTIONS
 from reference import mp, mpf
+
+# Arguments of an element besides its parameters, by kind of loop; those of a log-probability where there is no other entry
+INPUTS = {
+    "POINTWISE_MEAN": ["y_true", "y_pred"],
+    "POINTWISE_SUM": ["y_true", "y_pred"],
+    "SPARSE_PROBABILITY": ["probability"],
+    "ROW": ["y_true", "y_pred"],
+    "ROW_MAXIMUM": ["y_true", "y_pred"],
+    "LOCATION_SCALE": ["y_true", "location", "scale"],
+}
 
 ROWS = Path(__file__).resolve().parents[1] / "csrc" / "losses.def"
 
@@ -27,10 +37,14 @@ def element_of(case):
     return ELEMENTS[ELEMENT_OF[case.name]]
 
 
+def kind_of(case):
+    return _kernels.registry()[case.name]["kind"]
+
+
 def signature(case):
     """Names of the element's arguments: (those all elements of the kind have, its own parameters)"""
     names = list(inspect.signature(element_of(case)).parameters)
-    inputs = 3 if case.elementwise else 2
+    inputs = 1 + len(INPUTS.get(kind_of(case), ["log_probability"]))
     return names[:inputs], names[inputs:]
 
 
@@ -46,7 +60,7 @@ def evaluate(case, parameters, dtype, y_true, y_pred):
     y_true, y_pred = (np.asarray(x, dtype) for x in (case.convert(np.asarray(y_true)), y_pred))
     with np.errstate(all="ignore"):
         results = [element_of(case)(real, y, p, *arguments) for y, p in zip(y_true, y_pred, strict=True)]
-    return dict(zip(OUTPUTS, (np.array(x) for x in zip(*results, strict=True)), strict=True))
+    return dict(zip(case.outputs, (np.array(x) for x in zip(*results, strict=True)), strict=True))
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +81,7 @@ def test_signatures(case):
     """Kernels pass the parameters by position, in the registry's order."""
     inputs, own = signature(case)
     parameters = ["class_weight"] * bool(case.class_weight) + list(_kernels.registry()[case.name]["parameters"])
-    assert inputs == ["real", *(["y_true", "y_pred"] if case.elementwise else ["log_probability"])]
+    assert inputs == ["real", *INPUTS.get(kind_of(case), ["log_probability"])]
     # The first parameters of a rowwise loss are those of its link.
     assert own == (parameters if case.elementwise else parameters[len(parameters) - len(own) :])
 
@@ -108,11 +122,11 @@ def test_special_values(case, special, dtype):
             assert_close(result, pack_floats([expected]), dtype, case.bound[dtype])
 
 
-def rowwise_cases():
-    return [pytest.param(case, id=name) for name, case in CASES.items() if not case.elementwise]
+def cases_of(*kinds):
+    return [pytest.param(case, id=name) for name, case in CASES.items() if kind_of(case) in kinds]
 
 
-@pytest.mark.parametrize("case", rowwise_cases())
+@pytest.mark.parametrize("case", cases_of("SOFTMAX", "SPARSE_SOFTMAX", "NORMALIZE", "SPARSE_NORMALIZE"))
 @pytest.mark.parametrize("log_probability", [-12.0, -3.0, -1.0, -0.5, -0.125, -(2.0**-20)])
 def test_elements_of_a_log_probability(case, log_probability):
     """The loss of two classes, as a function of the log-probability of the true one, and its derivatives."""
@@ -125,3 +139,39 @@ def test_elements_of_a_log_probability(case, log_probability):
     results = element_of(case)(float, log_probability, *own_arguments(case, {}, float))
     expected = [float(mp.diff(loss, mpf(log_probability), n)) for n in range(3)]
     assert results == pytest.approx(expected, rel=1e-14, abs=1e-14)
+
+
+def test_every_loss_of_a_row_has_its_functions():
+    wanted = {ELEMENT_OF[name] for name, case in CASES.items() if kind_of(case).startswith("ROW")}
+    assert set(ROW_FUNCTIONS) == {f"{name}_{part}" for name in wanted for part in ("row", "derivative")}
+
+
+def evaluate_row(case, parameters, y_true, y_pred):
+    """(value, gradients, Hessians) of one row, as a kernel of the kind has to put the element together."""
+    arguments, own = case.make(parameters).get_config(), _kernels.registry()[case.name]["parameters"]
+    own, name = [float(arguments[parameter]) for parameter in own], ELEMENT_OF[case.name]
+    if kind_of(case) == "SPARSE_PROBABILITY":
+        value, *slopes = ELEMENTS[name](float, float(y_pred[y_true]), *own)
+        return value, *([x if k == y_true else 0.0 for k in range(len(y_pred))] for x in slopes)
+    if kind_of(case) == "LOCATION_SCALE":
+        value, *slopes = ELEMENTS[name](float, float(y_true), *map(float, y_pred), *own)
+        return value, slopes[:2], slopes[2:]
+    terms = [ELEMENTS[name](float, float(y), float(p)) for y, p in zip(y_true, y_pred, strict=True)]
+    *sums, candidates = zip(*terms, strict=True)
+    largest = max(candidates)
+    row, derivative = (ROW_FUNCTIONS[f"{name}_{part}"] for part in ("row", "derivative"))
+    value, *slopes = row(float, *map(math.fsum, sums), largest, float(candidates.count(largest)), *own)
+    return value, [
+        derivative(float, float(y), float(p), candidate == largest, *slopes)
+        for y, p, candidate in zip(y_true, y_pred, candidates, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("case", cases_of("SPARSE_PROBABILITY", "ROW", "ROW_MAXIMUM", "LOCATION_SCALE"))
+def test_elements_of_a_row(case, rng):
+    y_true, y_pred = case.draw(rng, (20, 5))
+    for parameters in case.parameters:
+        exact = evaluate_rows(case, parameters, y_true, y_pred)
+        results = [evaluate_row(case, parameters, y, p) for y, p in zip(y_true, y_pred, strict=True)]
+        for name, result in zip(case.outputs, zip(*results, strict=True), strict=True):
+            assert_close(np.array(result), pack(exact[name]), "float64", 1e-14)

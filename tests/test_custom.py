@@ -319,7 +319,7 @@ def test_a_wrapped_function_gets_aligned_ranks():
 
 def targets(loss):
     """y_true for Y_PRED."""
-    return [1, 0, 1, 1] if loss.target == "label" else Y_TRUE
+    return [1, 0, 1, 1] if loss.target in ("label", "scalar") else Y_TRUE
 
 
 @pytest.mark.parametrize("label", [label for label, loss in fl.losses.native_instances() if loss.rowwise])

@@ -26,12 +26,12 @@ def batch(case, rng, shape=(6, 4), dtype="float32"):
 
 
 def calls(case, **arguments):
-    """Every way to call a loss of the case."""
+    """Every way to call a loss of the case; one without Hessian has one less."""
     loss = case.make(**arguments)
     return {
         "call": loss,
         "value_and_grad": loss.value_and_grad,
-        "grad_and_hess": loss.grad_and_hess,
+        "grad_and_hess": loss.grad_and_hess if case.hessian else loss.value_and_grad,
         "function": case.function(),
     }
 
@@ -138,7 +138,10 @@ def test_bad_label_of_a_grid(case, isa, rng):
         case.make()(y, p)
 
 
-@pytest.mark.parametrize("case", SPARSE, indirect=True, ids=lambda case: case.name)
+IGNORING = [case for case in SPARSE if any("ignore_class" in parameters for parameters in case.parameters)]
+
+
+@pytest.mark.parametrize("case", IGNORING, indirect=True, ids=lambda case: case.name)
 def test_only_the_ignored_label_is_excused(case, isa, rng):
     y, p = batch(case, rng)
     y[2], y[5] = -1, -2
@@ -312,6 +315,8 @@ def test_wrong_out(case, rng, wrong):
     loss = case.make()
     with refuses("out"):
         loss.value_and_grad(y, p, out=OUT[wrong](p))
+    if not case.hessian:
+        return
     good = np.full_like(p, 7)
     for pair in ((good, OUT[wrong](p)), (OUT[wrong](p), good)):
         with refuses("out"):
@@ -319,6 +324,10 @@ def test_wrong_out(case, rng, wrong):
         assert (good == 7).all()
 
 
+WITH_HESSIAN = [case for case in CASES.values() if case.hessian]
+
+
+@pytest.mark.parametrize("case", WITH_HESSIAN, indirect=True, ids=lambda case: case.name)
 @pytest.mark.parametrize("wrong", [lambda p: p, lambda p: (p,), lambda p: (p, p.copy(), p.copy()), lambda p: 1.0])
 def test_out_that_is_no_pair(case, rng, wrong):
     y, p = batch(case, rng)
@@ -326,6 +335,7 @@ def test_out_that_is_no_pair(case, rng, wrong):
         case.make().grad_and_hess(y, p, out=wrong(p.copy()))
 
 
+@pytest.mark.parametrize("case", WITH_HESSIAN, indirect=True, ids=lambda case: case.name)
 def test_out_that_is_one_array_twice(case, rng):
     """Gradient and Hessian cannot share memory."""
     y, p = batch(case, rng)
@@ -389,7 +399,7 @@ def test_nothing_is_written_for_an_element_out_of_bounds(case, rng, argument, va
     for call in (
         lambda: case.make().value_and_grad(y, p, out=out),
         lambda: case.make().grad_and_hess(y, p, out=(out, out.copy())),
-    ):
+    )[: 2 if case.hessian else 1]:
         with refuses(argument, rows - 1, 1):
             call()
         assert (out == 7).all()
@@ -403,6 +413,26 @@ def test_element_out_of_bounds_in_a_long_row(case, rng, argument, value):
     if case.has_axis:
         with refuses(argument, 2990, 1):
             case.make({"axis": 0})(y.T, p.T)
+
+
+def test_no_hessian(case, rng):
+    """A loss that has none says so, and says it of its class."""
+    loss = case.make()
+    assert loss.has_hessian == case.hessian
+    if not case.hessian:
+        with pytest.raises(TypeError, match=f"^{case.loss} has no Hessian"):
+            loss.grad_and_hess(*batch(case, rng))
+
+
+FIXED = [case for case in CASES.values() if case.columns]
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("case", FIXED, indirect=True, ids=lambda case: case.name)
+@pytest.mark.parametrize("shape", [(6, 4), (6, 1), (6, 0), (3, 6, 5), (1,)], ids=str)
+def test_last_axis_of_a_wrong_length(case, way, shape):
+    with refuses("y_true", "y_pred", *shape, case.columns):
+        calls(case)[way](np.ones(shape[:-1], "float32"), np.ones(shape, "float32"))
 
 
 # Messages

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * Losses of the log-probability of a class: value, and the first and second derivative with respect to
- * the log-probability. The loops apply the labels and the chain rule of the link.
+ * Losses of the probability of a class: value, and the first and second derivative with respect to the
+ * log-probability, or to the probability itself. The loops apply the labels and the chain rule of the link.
  */
 
 /* Cross-entropy.
@@ -32,4 +32,24 @@ FL_INLINE fl_term categorical_focal_crossentropy(real log_probability, real cons
     return (fl_term){.value = -power * log_probability,
                      .slope = -power * (R(1) + g * u),
                      .curvature = power * (g * (R(2) + g * u - ratio)) * (q.exp / fl_max(m, REAL_MIN))};
+}
+
+/* Generalized cross-entropy (Zhang and Sabuncu 2018) of a probability p that is taken as it is, 0 < q < 1.
+ *
+ *   x = q*log(p)
+ *   value = (1 - p^q)/q = -expm1(x)/q, slope = -p^(q - 1), curvature = (1 - q)*p^(q - 2)
+ *
+ * expm1 keeps the digits of a small q, where the value tends to -log(p), and those of a p close to 1; for x >
+ * 0 it is -expm1(-x)/exp(-x), and from x = 1 on the power itself has fewer errors. The rounding error of q -
+ * 1 is multiplied by log(p), and is made good for that.
+ */
+FL_INLINE fl_probability_term generalized_cross_entropy(double p, double const *parameter) {
+    double const q = parameter[0], log = fl_log_f64(p), x = q * log, exponent = q - 1;
+    fl_exp_pair_f64 const t = fl_exp_expm1_f64(-fl_abs_f64(x));
+    double const expm1 = x > 0 ? -t.expm1 / t.exp : t.expm1;
+    double const power = fl_power_f64(p, exponent) * (1 + fl_difference_error_f64(q, 1, exponent) * log);
+    double const finite = p == INFINITY ? 0 : power, slope = p == 0 ? INFINITY : finite;
+    double const large = p == INFINITY ? -p : 1 - power * p;
+    return (fl_probability_term){
+        .value = (x > 1 ? large : -expm1) / q, .slope = -slope, .curvature = (1 - q) * slope / p};
 }

@@ -212,3 +212,26 @@ FL_INLINE fl_element binary_focal_crossentropy_from_logits(real y_true, real y_p
         .gradient = power * (slope * bounded + b.gradient),
         .hessian = power * (slope * (((g - R(1)) * r + turn) * bounded + R(2) * b.gradient) + b.hessian)};
 }
+
+/* Gaussian negative log-likelihood of a mean m and a log-variance s, without the constant log(2*pi)/2 (Nix
+ * and Weigend 1994).
+ *
+ *   a = |y - m|*exp(-s/2)
+ *   value    = (s + a^2)/2
+ *   gradient = -(y - m)*exp(-s), (1 - a^2)/2
+ *   hessian  = exp(-s), a^2/2
+ *
+ * The powers of exp(-s/4) are multiplied one by one, so that none overflows, or vanishes, before the result
+ * does. Where exp(-s/4) itself is held within the range, the result is beyond it. A variance of 0 outgrows
+ * its logarithm.
+ */
+FL_INLINE fl_location_scale gaussian_nll(real y_true, real location, real scale, real const *parameter) {
+    (void)parameter;
+    real const e = location - y_true, most = R(FL_EXP_MOST);
+    real const quarter = fl_min(fl_max(R(-0.25) * scale, -most), most);
+    real const root = fl_exp(quarter, R(0)), inverse = root * root;
+    real const a = fl_abs(e) * root * root, half = R(0.5) * a * a;
+    return (fl_location_scale){.value = R(0.5) * (a > R(0) ? fl_max(scale, -REAL_MAX) : scale) + half,
+                               .gradient = {e * root * root * root * root, R(0.5) - half},
+                               .hessian = {inverse * inverse, half}};
+}

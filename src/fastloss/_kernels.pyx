@@ -108,6 +108,8 @@ cdef extern from "fastloss.h" nogil:
         SPARSE_SOFTMAX
         NORMALIZE
         SPARSE_NORMALIZE
+        SPARSE_PROBABILITY
+        LOCATION_SCALE
         ALIGNMENT
         PAIRS
     ctypedef struct fl_loss_info:
@@ -407,7 +409,9 @@ cdef class Kernel:
         self.references = references
 
     cdef inline bint is_sparse(self):
-        return self.labels or self.kind == SPARSE_SOFTMAX or self.kind == SPARSE_NORMALIZE
+        """Whether y_true lacks y_pred's axis."""
+        return (self.labels or self.kind == SPARSE_SOFTMAX or self.kind == SPARSE_NORMALIZE
+                or self.kind == SPARSE_PROBABILITY or self.kind == LOCATION_SCALE)
 
     cdef inline bint is_pointwise(self):
         return self.kind == POINTWISE_MEAN or self.kind == POINTWISE_SUM or self.kind == WEIGHTED_MEAN
@@ -491,6 +495,8 @@ cdef class Kernel:
             ndim = cnp.PyArray_NDIM(y_pred)
         if ndim > FL_MAX_DIMENSIONS:
             raise ValueError(f"y_pred: {ndim} dimensions, at most {FL_MAX_DIMENSIONS} are supported")
+        if self.kind == LOCATION_SCALE and cnp.PyArray_DIM(y_pred, ndim - 1) != 2:
+            raise _validate.not_two_parameters(to_array("y_true", y_true_in), p.original)
         p.y_true, p.y_pred = y_true, y_pred
         p.single = p.flat = self.is_flat(ndim)
         if p.flat:

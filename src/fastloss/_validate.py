@@ -228,7 +228,7 @@ def align(y_true, y_pred, axis, sparse):
         if y_true.shape != expected:
             raise ValueError(
                 f"y_true: shape {given[0]} does not fit y_pred of shape {given[1]}: "
-                f"integer labels have shape {expected}, or a class axis of length 1"
+                f"expected shape {expected}, or with an axis of length 1 in the place of y_pred's"
             )
     else:
         if y_true.ndim == 0:
@@ -243,6 +243,14 @@ def align(y_true, y_pred, axis, sparse):
     if axes == last:
         return y_true, y_pred, None, len(axes)
     return y_true if sparse else move_last(y_true, axes), move_last(y_pred, axes), axes, len(axes)
+
+
+def not_two_parameters(y_true, y_pred):
+    """The error of a y_pred that does not hold the two parameters of a distribution."""
+    return ValueError(
+        f"y_pred: shape {y_pred.shape} does not fit y_true of shape {y_true.shape}: the last axis holds the two "
+        "parameters of a distribution, so its length is 2"
+    )
 
 
 def axes(name, value):

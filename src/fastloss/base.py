@@ -385,7 +385,7 @@ class NativeLoss(Loss):
         """Gradient and Hessian diagonal of each element's own loss, times its weight.
 
         Unlike `value_and_grad` nothing is averaged, neither over the batch nor over the last axis: what
-        gradient boosting asks for.
+        gradient boosting asks for. A loss with ``has_hessian = False`` raises a TypeError.
 
         Args:
             y_true, y_pred, sample_weight: As for calling the loss.

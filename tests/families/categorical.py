@@ -5,12 +5,23 @@ import numpy as np
 
 import reference
 from families.probabilistic import FOCAL
-from table import FINITE, INF, NAN, Bad, LossCase, Sample, Special, as_is, confident, extremes, magnitudes, one_hot, softmax
-
-# What each number of classes stands for: 1: degenerate; 2, 3, 7, 10: vectors run across rows, with and without a power of
-# two; 17, 33: one more than a vector register or an unrolled step; 100: a row of ordinary size; 1000: just within a block;
-# 2500: several blocks, the last one ragged.
-CLASSES = {1: 8, 2: 26, 3: 26, 7: 26, 10: 26, 17: 26, 33: 26, 100: 6, 1000: 3, 2500: 3}
+from table import (
+    CLASSES,
+    FINITE,
+    INF,
+    NAN,
+    Bad,
+    LossCase,
+    Sample,
+    Special,
+    around,
+    as_is,
+    confident,
+    draw_classes,
+    extremes,
+    magnitudes,
+    softmax,
+)
 
 
 def logit_rows(rng, dtype, classes, rows):
@@ -139,14 +150,6 @@ def without_overflow(make_rows):
     return rows
 
 
-def draw_classes(prediction, sparse):
-    def draw(rng, shape):
-        labels = rng.integers(0, shape[-1], shape[:-1])
-        return labels if sparse else one_hot(labels, shape[-1]), prediction(rng.normal(0, 2, shape))
-
-    return draw
-
-
 def class_specials(rows, sparse):
     """`rows`: (label, y_pred, value, gradient, hessian); dense cases get the label one-hot."""
     return tuple(Special(label if sparse else np.eye(len(p))[label], p, *outputs) for label, p, *outputs in rows)
@@ -243,9 +246,47 @@ def categorical_case(sparse, from_logits, focal=False):
     )
 
 
+def true_probability_samples(rng, dtype):
+    """The label's probability over all magnitudes, beside others that do not count."""
+    p = np.concatenate(
+        [rng.random(60), magnitudes(rng, 60, signed=False), extremes(dtype, signed=False), around(1.0, dtype, range(-5, 6))]
+    )
+    out = []
+    for classes in (1, 2, 7, 33, 2500):
+        some = p if classes < 100 else p[:9]
+        label = rng.integers(classes, size=some.size)
+        y_pred = rng.random((some.size, classes))
+        y_pred[np.arange(some.size), label] = some
+        out.append(Sample(label, y_pred.astype(dtype)))
+    return out
+
+
 CASES = tuple(
     categorical_case(sparse, from_logits, focal)
     for focal in (False, True)
     for sparse in (False, True)
     for from_logits in (False, True)
+)
+
+CASES += (
+    LossCase(
+        name="categorical_generalized_cross_entropy",
+        loss="CategoricalGeneralizedCrossEntropy",
+        handle="categorical_generalized_cross_entropy",
+        reference=reference.categorical_generalized_cross_entropy,
+        samples=true_probability_samples,
+        draw=draw_classes(softmax, sparse=True),
+        fixed={"q": 0.5},
+        parameters=({}, {"q": 0.7}, {"q": 1e-6}, {"q": 1e-9}, {"q": 1 - 2.0**-20}),
+        row="class",
+        sparse=True,
+        specials=(
+            Special(0, (NAN, 0.5), NAN, (NAN, 0.0), (NAN, 0.0)),
+            Special(0, (0.25, NAN), 1.0, (-2.0, 0.0), (4.0, 0.0)),  # what is not the label's does not count
+            Special(1, (0.5, -1.0), NAN, (0.0, NAN), (0.0, NAN)),
+            Special(1, (0.5, 0.0), 2.0, (0.0, -INF), (0.0, INF)),
+            Special(1, (0.5, INF), -INF, (0.0, 0.0), (0.0, 0.0)),
+        ),
+        bad=tuple(Bad("q", q) for q in (0.0, 1.0, -0.5, 2.0, NAN, "x", None)),
+    ),
 )

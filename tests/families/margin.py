@@ -4,7 +4,23 @@
 import numpy as np
 
 import reference
-from table import INF, NAN, LossCase, Special, around, confident, cross, elements, extremes, magnitudes
+from table import (
+    CLASSES,
+    INF,
+    NAN,
+    LossCase,
+    Sample,
+    Special,
+    around,
+    as_is,
+    confident,
+    cross,
+    draw_classes,
+    elements,
+    extremes,
+    magnitudes,
+    one_hot,
+)
 
 
 def hinge_samples(rng, dtype):
@@ -39,6 +55,31 @@ def hinge_labels(y_true):
 
 def draw_signs(rng, shape):
     return rng.choice([-1.0, 1.0], shape), rng.normal(0, 2, shape)
+
+
+def categorical_hinge_samples(rng, dtype):
+    out = []
+    for classes, rows in CLASSES.items():
+        labels = rng.integers(classes, size=rows)
+        y = one_hot(labels, classes)
+        p = rng.normal(0, 2, (rows, classes))
+        kinds = [
+            np.round(p[0]),  # many ties
+            np.full(classes, 0.75),
+            -np.abs(p[1]),  # the right class, with a score of 0, is the maximum
+            magnitudes(rng, classes),
+            magnitudes(rng, classes, 1e-30, 1e-20),
+            rng.choice(extremes(dtype)[:6], classes),
+            p[2] + 10 * y[2],  # a lead beyond the margin
+            np.zeros(classes),
+        ]
+        place = rng.permutation(rows)[: len(kinds)]
+        for i, kind in zip(place, kinds, strict=False):
+            p[i] = kind
+        y[-1], p[-1] = rng.dirichlet(np.ones(classes)), rng.normal(0, 2, classes)  # soft labels
+        y[0] = 0 if rows > 6 else y[0]
+        out.append(Sample(y.astype(dtype), p.astype(dtype)))
+    return out
 
 
 CASES = (
@@ -91,6 +132,28 @@ CASES = (
             Special(1.0, -INF, INF, -INF, INF),
             Special(-1.0, INF, INF, INF, INF),
             Special(-1.0, -INF, 0.0, 0.0, 0.0),
+        ),
+    ),
+    LossCase(
+        name="categorical_hinge",
+        loss="CategoricalHinge",
+        handle="categorical_hinge",
+        reference=reference.categorical_hinge,
+        samples=categorical_hinge_samples,
+        draw=draw_classes(as_is, sparse=False),
+        row="class",
+        soft_labels=True,
+        hessian=False,
+        specials=(
+            Special((0.0, 1.0, 0.0), (0.0, NAN, 0.0), NAN, (NAN,) * 3),
+            Special((0.0, 1.0, 0.0), (0.0, 0.0, NAN), NAN, (NAN,) * 3),
+            Special((0.0, 1.0, 0.0), (NAN, 0.0, 0.0), NAN, (NAN,) * 3),
+            Special((0.0, NAN, 0.0), (0.0, 0.0, 0.0), NAN, (NAN,) * 3),
+            Special((0.0, 1.0, 0.0), (0.0, INF, 0.0), 0.0, (0.0,) * 3),
+            Special((0.0, 1.0, 0.0), (0.0, -INF, -1.0), INF, (0.5, -1.0, 0.0)),
+            Special((0.0, 1.0, 0.0), (-1.0, 0.0, INF), INF, (0.0, -1.0, 1.0)),
+            Special((0.0, 1.0, 0.0), (-INF, 0.5, -INF), 0.5, (0.0, -1.0, 0.0)),
+            Special((1.0,) + (0.0,) * 2500, (0.0,) * 2000 + (NAN,) + (0.0,) * 500, NAN),
         ),
     ),
 )

@@ -12,11 +12,13 @@ from table import (
     NAN,
     Bad,
     LossCase,
+    Sample,
     Special,
     around,
     as_is,
     confident,
     cross,
+    draw_binary,
     elements,
     extremes,
     magnitudes,
@@ -105,11 +107,24 @@ def binary_probability_samples(rng, dtype):
     return [elements(dtype, cross([0.0, 1.0], p), (rng.uniform(0, 1, p.size), p))]
 
 
-def draw_binary(prediction):
-    def draw(rng, shape):
-        return rng.integers(0, 2, shape).astype(float), prediction(rng.normal(0, 2, shape))
+def gaussian_samples(rng, dtype):
+    large = 700.0 if dtype.itemsize == 8 else 85.0
+    s = np.concatenate(
+        [rng.normal(0, 2, 60), rng.uniform(-large, large, 60), 3 * rng.uniform(-large, large, 60), magnitudes(rng, 40)]
+    )
+    y, m = rng.normal(0, 2, s.size), rng.normal(0, 2, s.size)
+    close = m.astype(dtype) + np.spacing(m.astype(dtype)) * rng.integers(-9, 10, s.size)
+    pairs = [(y, m), (close, m), (0.0, magnitudes(rng, s.size)), (magnitudes(rng, s.size), 0.0), (1.5, 1.5)]
+    # Near the roots of value and slope, where their terms cancel
+    pairs = [(*np.broadcast_arrays(a, b, s),) for a, b in pairs]
+    pairs += [(np.zeros(s.size), np.exp(s[:60].repeat(4)[: s.size] / 2), s[:60].repeat(4)[: s.size])]
+    pairs += [(np.zeros(20), rng.choice(extremes(dtype), 20), rng.choice(extremes(dtype), 20))]
+    y, m, s = (np.concatenate(x).astype(dtype) for x in zip(*pairs, strict=True))
+    return [Sample(y, np.stack([m, s], axis=-1))]
 
-    return draw
+
+def draw_location_scale(rng, shape):
+    return rng.normal(0, 2, shape[:-1]), rng.normal(0, 2, (*shape[:-1], 2))
 
 
 LOG_SPECIALS = (Special(1.0, NAN, NAN, NAN, NAN), Special(NAN, 0.5, NAN, NAN))
@@ -301,5 +316,26 @@ CASES = (
         ),
         true_bounds=(0.0, 1.0),
         bad=BINARY + FOCAL,
+    ),
+    LossCase(
+        name="gaussian_nll",
+        loss="GaussianNLL",
+        handle="gaussian_nll",
+        reference=reference.gaussian_nll,
+        samples=gaussian_samples,
+        draw=draw_location_scale,
+        row="class",
+        columns=2,
+        specials=(
+            Special(NAN, (0.0, 0.0), NAN, (NAN, NAN)),
+            Special(0.0, (NAN, 0.0), NAN, (NAN, NAN)),
+            Special(0.0, (0.0, NAN), NAN, (NAN, NAN), (NAN, NAN)),
+            Special(0.0, (INF, 0.0), INF, (INF, -INF), (1.0, INF)),
+            Special(INF, (0.0, 0.0), INF, (-INF, -INF), (1.0, INF)),
+            Special(0.0, (1.0, INF), INF, (0.0, 0.5), (0.0, 0.0)),
+            Special(0.0, (0.0, -INF), -INF, (0.0, 0.5), (INF, 0.0)),
+            Special(0.0, (1.0, -INF), INF, (INF, -INF), (INF, INF)),
+            Special(0.0, (INF, INF), INF),
+        ),
     ),
 )

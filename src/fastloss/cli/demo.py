@@ -127,6 +127,9 @@ def compare(logits, labels):
     one_hot = np.eye(10)[labels]
     probabilities = np.exp(logits - logits.max(axis=-1, keepdims=True))
     probabilities /= probabilities.sum(axis=-1, keepdims=True)
+    # What the probabilities say of the digit as a number; a sure prediction has a variance of almost 0.
+    mean = probabilities @ np.arange(10)
+    variance = np.sum(probabilities * (np.arange(10) - mean[:, None]) ** 2, axis=-1) + 0.1
     targets = {
         "real": one_hot,
         "sign": 2 * one_hot - 1,
@@ -136,6 +139,7 @@ def compare(logits, labels):
         "distribution": 0.9 * one_hot + 0.01,
         "one_hot": one_hot,
         "label": labels,
+        "scalar": labels.astype(np.float64),
     }
     predictions = {
         "positive": probabilities,
@@ -143,6 +147,7 @@ def compare(logits, labels):
         "probability": probabilities,
         "distribution": probabilities,
         "logits": logits,
+        "location_scale": np.stack([mean, np.log(variance)], axis=-1),
     }
 
     lines = []

@@ -12,10 +12,19 @@ import math
 
 ELEMENTS = {}
 
+# Of a loss of sums over a row: the functions NAME_row and NAME_derivative beside the element NAME.
+ROW_FUNCTIONS = {}
+
 
 def element(function):
     """Adds `function` to ELEMENTS: the element of that name in csrc/losses.def."""
     ELEMENTS[function.__name__] = function
+    return function
+
+
+def row_function(function):
+    """Adds `function` to ROW_FUNCTIONS, without the underscore of its name."""
+    ROW_FUNCTIONS[function.__name__[1:]] = function
     return function
 
 
@@ -444,3 +453,122 @@ def circle(real, similarity, gamma, margin):
     negative = real(0) if reach < real(0) else gamma * (reach * (closeness - margin))
     slope = real(2) * gamma * closeness if reach > real(0) and similarity <= real(1) else real(0)
     return positive, real(-2) * gamma * distance, negative, slope
+
+
+# Losses of the probability of a class: (real, probability, *parameters) -> (value, slope, curvature)
+
+
+@element
+def generalized_cross_entropy(real, probability, q):
+    # The logarithm of 0 is no number to Python. A curvature beyond the largest number is infinite.
+    p = probability
+    if p == real(0):
+        return real(1) / q, real(-math.inf), real(math.inf)
+    if not p > real(0):
+        return real(math.nan), real(math.nan), real(math.nan)
+    x = q * math.log(p)
+    # The exponent has the rounding errors of q - 1, where it has any, times log(p).
+    slope = math.exp((q - real(1)) * math.log(p))
+    return -math.expm1(x) / q, -slope, (real(1) - q) * slope / p
+
+
+# Losses of a target and the two parameters of its distribution:
+# (real, y_true, location, scale, *parameters) -> (value, gradient and Hessian by location, by scale)
+
+
+@element
+def gaussian_nll(real, y_true, location, scale):
+    e = location - y_true
+    # The powers of exp(-s/4) one by one: none overflows before the result does.
+    most = real(87) if real(1e-30) * real(1e-30) == real(0) else real(708)
+    quarter = real(-0.25) * scale
+    quarter = -most if quarter < -most else quarter
+    quarter = most if quarter > most else quarter
+    root = math.exp(quarter)
+    inverse = root * root
+    a = abs(e) * root * root
+    half = real(0.5) * a * a
+    # A variance of 0 outgrows its logarithm.
+    value = half if a > real(0) and scale == real(-math.inf) else real(0.5) * scale + half
+    return value, e * root * root * root * root, real(0.5) - half, inverse * inverse, half
+
+
+# Losses of sums over a row, in float64: (real, y_true, y_pred, *parameters) -> three summands and the candidate
+# for the maximum; _NAME_row(real, three sums, maximum, ties, *parameters) -> value and two coefficients;
+# _NAME_derivative(real, y_true, y_pred, is_maximum, two coefficients) -> the gradient of the element
+
+
+@element
+def categorical_hinge(real, y_true, y_pred):
+    # A label of 0 or 1 hides an infinite score from one of the two.
+    other = real(1) - y_true
+    product = real(0) if y_true == real(0) else y_true * y_pred
+    return product, real(0), real(0), real(0) if other == real(0) else other * y_pred
+
+
+@row_function
+def _categorical_hinge_row(real, positive, unused, unused_too, maximum, ties):
+    slack = (maximum - positive) + real(1)
+    active = slack if slack != slack else (real(1) if slack > real(0) else real(0))
+    return real(0) if slack < real(0) else slack, -active, active / ties
+
+
+@row_function
+def _categorical_hinge_derivative(real, y_true, y_pred, is_maximum, own, share):
+    return own * y_true + (share * (real(1) - y_true) if is_maximum else real(0))
+
+
+@element
+def cosine_similarity(real, y_true, y_pred):
+    return y_true * y_pred, y_true * y_true, y_pred * y_pred, real(0)
+
+
+@row_function
+def _cosine_similarity_row(real, product, true_square, pred_square, maximum, ties):
+    if true_square == real(0) or pred_square == real(0):
+        zero = real(0) * (true_square + pred_square)
+        return zero, zero, zero
+    norms = math.sqrt(true_square) * math.sqrt(pred_square)
+    return -product / norms, real(-1) / norms, product / norms / pred_square
+
+
+@row_function
+def _cosine_similarity_derivative(real, y_true, y_pred, is_maximum, of_true, of_pred):
+    return of_true * y_true + of_pred * y_pred
+
+
+@element
+def tversky(real, y_true, y_pred):
+    return y_true * y_pred, y_true * (real(1) - y_pred), (real(1) - y_true) * y_pred, real(0)
+
+
+@row_function
+def _tversky_row(real, common, missed, false, maximum, ties, alpha, beta, epsilon):
+    misses = alpha * missed + beta * false + epsilon
+    whole = common + misses
+    return misses / whole, -(alpha * common + misses) / whole / whole, beta * common / whole / whole
+
+
+@row_function
+def _tversky_derivative(real, y_true, y_pred, is_maximum, of_true, of_rest):
+    return of_true * y_true + of_rest * (real(1) - y_true)
+
+
+# Tversky's loss with alpha = beta = 1/2
+
+
+@element
+def dice(real, y_true, y_pred):
+    return y_true * y_pred, y_true * (real(1) - y_pred), (real(1) - y_true) * y_pred, real(0)
+
+
+@row_function
+def _dice_row(real, common, missed, false, maximum, ties, epsilon):
+    misses = missed + false + epsilon
+    whole = real(2) * common + misses
+    return misses / whole, real(-2) * (common + misses) / whole / whole, real(2) * common / whole / whole
+
+
+@row_function
+def _dice_derivative(real, y_true, y_pred, is_maximum, of_true, of_rest):
+    return of_true * y_true + of_rest * (real(1) - y_true)

@@ -5,17 +5,20 @@
 """
 
 from fastloss.base import Loss, LossFunctionWrapper
-from fastloss.losses import categorical, margin, probabilistic, regression, structured
+from fastloss.losses import categorical, margin, probabilistic, regression, similarity, structured
 from fastloss.losses.categorical import *  # noqa: F403
 from fastloss.losses.margin import *  # noqa: F403
 from fastloss.losses.probabilistic import *  # noqa: F403
 from fastloss.losses.regression import *  # noqa: F403
+from fastloss.losses.similarity import *  # noqa: F403
 from fastloss.losses.structured import *  # noqa: F403
 from fastloss.reduction import Reduction
 from fastloss.registry import aliases, deserialize, get, native_classes, native_instances, serialize
 
+FAMILIES = (categorical, margin, probabilistic, regression, similarity, structured)
+
 __all__ = [
-    *sorted(name for family in (categorical, margin, probabilistic, regression, structured) for name in family.__all__),
+    *sorted(name for family in FAMILIES for name in family.__all__),
     "Loss",
     "LossFunctionWrapper",
     "Reduction",

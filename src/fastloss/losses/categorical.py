@@ -485,4 +485,64 @@ def sparse_categorical_focal_crossentropy(
     return per_sample(loss, y_true, y_pred)
 
 
+class CategoricalGeneralizedCrossEntropy(NativeLoss):
+    """Generalized cross-entropy, which bounds the cost of a wrong label.
+
+    Formula, for each sample, with p the probability that y_pred gives the label::
+
+        value    = (1 - p**q) / q
+        gradient = -p**(q - 1) for the label, 0 for the other classes
+        hessian  = (1 - q) * p**(q - 2) for the label, 0 for the other classes
+
+    The value is reduced as `Loss` describes. It tends to the cross-entropy ``-log(p)`` as q tends to 0, and to
+    ``1 - p`` as q tends to 1. Probabilities are taken as they are: not normalised, not clipped.
+
+    Args:
+        q: Between 0 and 1. Default 0.5.
+        reduction, name, dtype: See `Loss`.
+
+    Shapes:
+        y_true: ``(...,)`` or ``(..., 1)``; any integer dtype, or floats that are integers.
+        y_pred: ``(..., classes)``.
+        result: ``()``, or ``(...,)`` for ``reduction=None``.
+
+    Raises:
+        ValueError: Shapes do not fit, a label is fractional or no class, or q is out of range.
+
+    Accuracy: relative error below 1e-6 in float32 and 1e-14 in float64, for every q.
+
+    Example:
+        >>> f"{CategoricalGeneralizedCrossEntropy(q=1e-6)([1], [[0.5, 0.5]]):.6f}"
+        '0.693147'
+
+    References: Z. Zhang and M. R. Sabuncu, Generalized cross entropy loss for training deep neural networks
+        with noisy labels, 2018.
+    """
+
+    target = "label"
+    prediction = "distribution"
+
+    def __init__(self, q=0.5, reduction=MEAN, name="categorical_generalized_cross_entropy", dtype=None):
+        set_common(self, name, reduction, dtype)
+        self.q = number("q", q, low=0, high=1, open_low=True, open_high=True)
+
+    def _kernel(self):
+        q = number("q", self.q, low=0, high=1, open_low=True, open_high=True)
+        return Kernel("categorical_generalized_cross_entropy", (q,), dtype=self.dtype)
+
+    def numpy_formula(self, y_true, y_pred):
+        """See `NativeLoss.numpy_formula`."""
+        p = np.take_along_axis(y_pred, y_true[..., None], -1).squeeze(-1)
+        return (1 - p**self.q) / self.q
+
+
+@handle(CategoricalGeneralizedCrossEntropy)
+def categorical_generalized_cross_entropy(y_true, y_pred, q):
+    """Example:
+    >>> f"{categorical_generalized_cross_entropy([1], [[0.75, 0.25]], 0.5)[0]:.6f}"
+    '1.000000'
+    """
+    return per_sample(CategoricalGeneralizedCrossEntropy(q), y_true, y_pred)
+
+
 __all__ = exported(globals())

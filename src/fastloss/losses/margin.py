@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Losses of the margin y_true * y_pred."""
+"""Losses of the margin, by which the right class leads."""
 
 import numpy as np
 
@@ -167,6 +167,60 @@ def exponential(y_true, y_pred):
     [1.0, 1.0]
     """
     return per_sample(Exponential(), y_true, y_pred)
+
+
+class CategoricalHinge(NativeLoss):
+    """Categorical hinge loss: the margin of the right class before the best of the others.
+
+    Formula, for each sample::
+
+        value      = max(max((1 - y_true) * y_pred) - sum(y_true * y_pred) + 1, 0)
+        gradient_k = (1 - y_true_k) * t_k - y_true_k where the value is not 0, else 0
+
+    with ``t_k = 1 / ties`` for the classes that attain the maximum, else 0. As in Keras, the right class takes
+    part in the maximum with the score 0, so that the loss is not below 1 less its own score. It has no Hessian.
+
+    Args:
+        reduction, name, dtype: See `Loss`.
+
+    Shapes:
+        y_true, y_pred: ``(..., classes)``, equal. y_true is one-hot, or soft.
+        result: ``()``, or ``(...,)`` for ``reduction=None``.
+
+    Raises:
+        ValueError: Shapes differ.
+
+    Accuracy: error below 1e-6 in float32 and 1e-14 in float64, relative to the sum of the absolute terms.
+
+    Example:
+        >>> float(CategoricalHinge()([[0.0, 1.0]], [[0.5, 1.0]]))
+        0.5
+
+    References: J. Weston and C. Watkins, Support vector machines for multi-class pattern recognition, 1999.
+    """
+
+    target = "one_hot"
+    has_hessian = False
+
+    def __init__(self, reduction=MEAN, name="categorical_hinge", dtype=None):
+        set_common(self, name, reduction, dtype)
+
+    def _kernel(self):
+        return Kernel("categorical_hinge", dtype=self.dtype)
+
+    def numpy_formula(self, y_true, y_pred):
+        """See `NativeLoss.numpy_formula`."""
+        negative = np.max((1 - y_true) * y_pred, axis=-1)
+        return np.maximum(negative - np.sum(y_true * y_pred, axis=-1) + 1, 0)
+
+
+@handle(CategoricalHinge)
+def categorical_hinge(y_true, y_pred):
+    """Example:
+    >>> categorical_hinge([[0.0, 1.0]], [[0.5, 1.0]]).tolist()
+    [0.5]
+    """
+    return per_sample(CategoricalHinge(), y_true, y_pred)
 
 
 __all__ = exported(globals())
