@@ -21,6 +21,7 @@ from reference import mp, mpf
 INPUTS = {
     "POINTWISE_MEAN": ["y_true", "y_pred"],
     "POINTWISE_SUM": ["y_true", "y_pred"],
+    "WEIGHTED_MEAN": ["y_true", "y_pred"],
     "SPARSE_PROBABILITY": ["probability"],
     "ROW": ["y_true", "y_pred"],
     "ROW_MAXIMUM": ["y_true", "y_pred"],
