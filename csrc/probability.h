@@ -50,13 +50,18 @@ static void put_label(fl_call const *call, fl_array const *array, ptrdiff_t row,
 
 static void run_sparse_probability(fl_call const *call, ptrdiff_t first, ptrdiff_t last, double factor,
                                    fl_sum *loss, probability_loops const *loops) {
-    real scratch[1];
+    real scratch[FL_BLOCK];
     double probability[FL_BATCH], value[FL_BATCH], slope[FL_BATCH], curvature[FL_BATCH];
     double weight[FL_BATCH], row_loss[FL_BATCH];
     int64_t label[FL_BATCH];
     for (ptrdiff_t row = first; row < last; row += FL_BATCH) {
         ptrdiff_t const rows = last - row < FL_BATCH ? last - row : FL_BATCH;
         row_class_weights(call, row, rows, label, weight);
+        for (ptrdiff_t r = 0; r < rows && fl_is_bounded(call->pred_bounds); r++)
+            for (ptrdiff_t column = 0; column < call->columns && weight[r] != 0; column += FL_BLOCK) {
+                ptrdiff_t const left = call->columns - column, n = left < FL_BLOCK ? left : FL_BLOCK;
+                view_pred(call, (fl_block){row + r, 1, column, n}, scratch);
+            }
         /* The label of a row that does not count may be no class. */
         for (ptrdiff_t r = 0; r < rows; r++)
             probability[r] = weight[r] == 0 ? 1
