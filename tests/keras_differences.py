@@ -99,18 +99,24 @@ class Call:
         return (self.y_true.shape, self.y_pred.shape) if self.sparse else aligned(self.y_true.shape, self.y_pred.shape)
 
     @cached_property
-    def axis(self):
-        """The axis of the classes, or the elements, counted from the front; None if it is no single axis."""
+    def axes(self):
+        """The axes of a sample's elements or classes, counted from the front; all of them if the axis is wrong."""
         axis, rank = self.argument("axis"), len(self.shapes[1])
         if "axis" not in inspect.signature(self.cls).parameters:
             axis = -1
-        return axis % rank if isinstance(axis, int) and -rank <= axis < rank else None
+        given = range(rank) if axis is None else (axis,) if isinstance(axis, int) else axis
+        found = sorted({axis % rank for axis in given if -rank <= axis < rank})
+        return tuple(found) if len(found) == len(given) else tuple(range(rank))
+
+    @cached_property
+    def axis(self):
+        """The axis of the classes, or None if there is more than one."""
+        return self.axes[0] if len(self.axes) == 1 else None
 
     @cached_property
     def losses_shape(self):
         """Of the losses of the samples, in Keras."""
-        shape = self.shapes[1]
-        return () if self.axis is None else shape[: self.axis] + shape[self.axis + 1 :]
+        return tuple(n for axis, n in enumerate(self.shapes[1]) if axis not in self.axes)
 
     @cached_property
     def samples_shape(self):
@@ -151,13 +157,27 @@ class Call:
         return any((a == 0).any() for a in self.weights)
 
     @property
+    def visible(self):
+        """Which elements of y_pred no weight of 0, mask or ignored class hides; None if the shapes do not fit."""
+        shape = self.samples_shape
+        try:
+            seen = [weighed(a, shape) != 0 for a in self.weights] + [~self.ignored]
+        except ValueError:
+            return None
+        samples = np.all(np.broadcast_arrays(*seen, np.ones(shape)), axis=0)
+        axes = self.axes if shape == self.losses_shape else ()
+        return np.broadcast_to(np.expand_dims(samples, axes), self.shapes[1])
+
+    @property
     def outside(self):
-        """Whether an element lies outside of its domain."""
+        """Which elements lie outside of their domain: those of y_true, those of y_pred."""
         y_true, y_pred = self.y_true.astype(np.float64), self.y_pred.astype(np.float64)
-        probabilities = self.prediction == "probability" and ((y_pred < 0) | (y_pred > 1)).any()
-        shares = self.prediction == "distribution" and (y_pred < 0).any()
-        labels = self.target == "binary" and ((y_true < 0) | (y_true > 1)).any()
-        return bool(probabilities or shares or labels)
+        most = {"probability": 1.0, "distribution": 1.0 if self.target == "distribution" else np.finfo(np.float64).max}
+        highest = {"binary": 1.0, "distribution": 1.0, "one_hot": np.inf}
+        labels = (y_true < 0) | (y_true > highest[self.target]) if self.target in highest else np.zeros(y_true.shape, bool)
+        if self.prediction not in most:
+            return labels, np.zeros(y_pred.shape, bool)
+        return labels, (y_pred < 0) | (y_pred > most[self.prediction])
 
     @property
     def largest(self):
@@ -258,7 +278,8 @@ def one_dimension(call):
 
 @row("hidden-samples", "error", "value", **{**PAIR, "y_pred": [[2.0, 4.0], [np.nan, 9.0]]}, mask=[True, False])
 def hidden_samples(call):
-    return call.hides and (not call.finite or (call.sparse and call.bad_labels.any()))
+    outside = any(a.any() for a in call.outside)
+    return call.hides and (not call.finite or outside or (call.sparse and call.bad_labels.any()))
 
 
 @row("mask-and-weights", "error", **PAIR, mask=[True, False], sample_weight=2.0)
@@ -366,9 +387,13 @@ def nan_probability(call):
     return call.backend == "torch" and call.prediction == "probability" and np.isnan(call.y_pred.astype(np.float64)).any()
 
 
-@row("outside-domain", "error", "value", y_true=[[2.0]], y_pred=[[0.5]], target="binary")
+@row("outside-domain", "error", raises=True, y_true=[[2.0]], y_pred=[[0.5]], target="binary")
 def outside_domain(call):
-    return call.outside
+    labels, predictions = call.outside
+    if call.visible is None or no_broadcasting(call) or call.bad_parameter:
+        return False
+    labels = labels.reshape(call.shapes[0]) if not call.sparse else False
+    return bool(((labels | predictions.reshape(call.shapes[1])) & call.visible).any())
 
 
 @row("parameters-checked", "error", raises=True, **PAIR, arguments=dict(delta=-1.0))
