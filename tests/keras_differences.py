@@ -7,7 +7,7 @@ A predicate holds for the calls that its row explains, and for no more. Each row
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +16,8 @@ EPSILON = 1e-7
 # The greatest float32 below 1 - EPSILON: Keras clips there.
 GREATEST_PROBABILITY = 1 - 2.0**-23
 HALF = ("float16", "bfloat16")
+# Targets that name classes or groups.
+LABELS = ("label", "sequence", "group")
 
 
 def aligned(a, b):
@@ -41,6 +43,15 @@ def weighed(value, shape):
     if array.ndim == 1 and len(shape) > 1 and len(array) == shape[0]:
         array = array.reshape(-1, *(1,) * (len(shape) - 1))
     return np.broadcast_to(array, shape)
+
+
+@cache
+def has_elements(cls):
+    """Whether a loss takes a weight for each element of a 1-D array."""
+    try:
+        return np.shape(cls(reduction=None)([1.0, 1.0], [0.5, 0.5], sample_weight=[1.0, 1.0])) == (2,)
+    except (TypeError, ValueError):
+        return False
 
 
 @dataclass(eq=False)
@@ -90,13 +101,17 @@ class Call:
         return self.target == "label"
 
     @property
+    def labels(self):
+        return self.target in LABELS
+
+    @property
     def from_logits(self):
         return bool(self.argument("from_logits"))
 
     @cached_property
     def shapes(self):
         """Of y_true and y_pred after alignment."""
-        return (self.y_true.shape, self.y_pred.shape) if self.sparse else aligned(self.y_true.shape, self.y_pred.shape)
+        return (self.y_true.shape, self.y_pred.shape) if self.labels else aligned(self.y_true.shape, self.y_pred.shape)
 
     @cached_property
     def axes(self):
@@ -116,6 +131,8 @@ class Call:
     @cached_property
     def losses_shape(self):
         """Of the losses of the samples, in Keras."""
+        if self.target in ("sequence", "group"):
+            return self.shapes[1][:1]
         return tuple(n for axis, n in enumerate(self.shapes[1]) if axis not in self.axes)
 
     @cached_property
@@ -125,9 +142,22 @@ class Call:
         return shape if len(shape) == 1 and self.elements else self.losses_shape
 
     @property
+    def of_directions(self):
+        """Whether the loss compares the directions of vectors along an axis."""
+        return self.target == self.prediction == "real" and "axis" in inspect.signature(self.cls).parameters
+
+    @property
+    def lengths(self):
+        """Of these vectors."""
+        if not self.of_directions or no_broadcasting(self):
+            return []
+        arrays = zip((self.y_true, self.y_pred), self.shapes, strict=True)
+        return [np.sqrt((a.astype(np.float64).reshape(s) ** 2).sum(axis=self.axes)) for a, s in arrays]
+
+    @property
     def elements(self):
-        """Whether the elements have losses of their own."""
-        return self.target not in ("label", "one_hot")
+        """Whether the elements of a 1-D array have weights of their own."""
+        return has_elements(self.cls)
 
     @property
     def weights(self):
@@ -138,14 +168,21 @@ class Call:
     def bad_labels(self):
         """Which labels are no class."""
         y_true = self.y_true.astype(np.float64)
+        if self.target == "group":
+            return y_true != np.floor(y_true)
         classes = self.shapes[1][self.axis] if self.axis is not None else 0
         bad = ~((y_true >= 0) & (y_true < classes) & (y_true == np.floor(y_true)))
+        if self.target == "sequence" and y_true.ndim == 2:
+            bad[:, 1:] |= (y_true[:, 1:] != 0) & (y_true[:, :-1] == 0)
         ignored = self.argument("ignore_class")
         return bad & (y_true != (np.nan if ignored is None else ignored))
 
     @cached_property
     def ignored(self):
-        """Which samples have the label that is ignored."""
+        """Which samples have the label that is ignored, or nothing to be compared with."""
+        if self.target == "group" and self.y_true.size == self.y_pred.shape[0]:
+            same = self.y_true.reshape(-1, 1) == self.y_true.reshape(-1)
+            return (same.sum(axis=1) <= bool(self.argument("remove_diagonal"))) | same.all(axis=1)
         label = self.argument("ignore_class")
         if label is None or self.y_true.size != np.prod(self.losses_shape):
             return np.zeros(self.samples_shape, bool)
@@ -165,7 +202,8 @@ class Call:
         except ValueError:
             return None
         samples = np.all(np.broadcast_arrays(*seen, np.ones(shape)), axis=0)
-        axes = self.axes if shape == self.losses_shape else ()
+        axes = range(len(shape), self.y_pred.ndim) if self.target in ("sequence", "group") else self.axes
+        axes = () if len(shape) == len(self.shapes[1]) else tuple(axes)
         return np.broadcast_to(np.expand_dims(samples, axes), self.shapes[1])
 
     @property
@@ -221,22 +259,26 @@ CLASSES = dict(y_true=[0, 1], y_pred=[[0.25, 0.75], [0.5, 0.5]], target="label")
 @row("no-broadcasting", "error", raises=True, **{**PAIR, "y_true": [[1.0, 2.0]]})
 def no_broadcasting(call):
     y_true, y_pred = call.shapes
+    if call.target == "sequence":
+        return len(y_true) != 2 or len(y_pred) != 3 or y_true[0] != y_pred[0]
+    if call.target == "group":
+        return len(y_pred) != 2 or y_true not in (y_pred[:1], (*y_pred[:1], 1))
     if not call.sparse:
         return y_true != y_pred
     if call.axis is None:
         return False
-    with_axis = call.losses_shape[: call.axis] + (1,) + call.losses_shape[call.axis :]
+    with_axis = (*call.losses_shape[: call.axis], 1, *call.losses_shape[call.axis :])
     return y_true not in (call.losses_shape, with_axis, (*call.losses_shape, 1))
 
 
 @row("functions-align", "error", "value", "shape", y_true=[1.0, -1.0], y_pred=[[0.5], [0.25]], target="sign", function=True)
 def functions_align(call):
-    return call.function and call.y_true.ndim != call.y_pred.ndim
+    return call.function and not call.labels and call.y_true.ndim != call.y_pred.ndim
 
 
 @row("scalars", "error", "value", "shape", y_true=0.0, y_pred=[1.0], target="real")
 def scalars(call):
-    return not call.sparse and () in call.shapes
+    return not call.labels and () in call.shapes
 
 
 @row("weights-per-sample", "error", "value", "shape", **{**TRIPLE, "sample_weight": [1.0, 2.0]})
@@ -279,12 +321,12 @@ def one_dimension(call):
 @row("hidden-samples", "error", "value", **{**PAIR, "y_pred": [[2.0, 4.0], [np.nan, 9.0]]}, mask=[True, False])
 def hidden_samples(call):
     outside = any(a.any() for a in call.outside)
-    return call.hides and (not call.finite or outside or (call.sparse and call.bad_labels.any()))
+    return call.hides and (not call.finite or outside or (call.labels and call.bad_labels.any()))
 
 
 @row("mask-and-weights", "error", **PAIR, mask=[True, False], sample_weight=2.0)
 def mask_and_weights(call):
-    ignores = [] if call.argument("ignore_class") is None else [call.losses_shape]
+    ignores = [call.losses_shape] if call.argument("ignore_class") is not None or call.target == "group" else []
     return call.sample_weight is not None and len({a.shape for a in call.weights}.union(ignores)) > 1
 
 
@@ -306,19 +348,19 @@ def nan_weights(call):
 
 @row("labels-checked", "error", "value", raises=True, **{**CLASSES, "y_true": [0, -1]})
 def labels_checked(call):
-    return call.sparse and not no_broadcasting(call) and call.bad_labels.any() and not call.hides
+    return call.labels and not no_broadcasting(call) and call.bad_labels.any() and not call.hides
 
 
 @row("label-alignment", "error", "value", "shape", y_true=[[0, 0]], y_pred=np.ones((1, 2, 1)), target="label")
 def label_alignment(call):
     y_true, y_pred = call.y_true, call.y_pred
     squeezed = not call.function and y_pred.shape[-1] == 1 and y_true.ndim == y_pred.ndim - 1 and y_true.ndim != 1
-    return call.sparse and squeezed
+    return call.labels and squeezed
 
 
 @row("no-probability", "value", y_true=[[0.0, 1.0]], y_pred=[[0.0, 0.0]], target="one_hot")
 def no_probability(call):
-    if call.prediction != "distribution" or call.elements or call.axis is None:
+    if call.prediction != "distribution" or call.argument("from_logits") is None or call.axis is None:
         return False
     return (call.y_pred.astype(np.float64).reshape(call.shapes[1]).sum(axis=call.axis) == 0).any()
 
@@ -337,6 +379,44 @@ def class_axis(call):
         return False
     # Of the axis of length 1 that labels may have, the torch backend finds only that in the place of the classes.
     return call.backend == "numpy" or (call.y_true.ndim == call.y_pred.ndim and call.y_true.shape[call.axis] != 1)
+
+
+@row("label-column", "error", "value", "shape", y_true=[[0], [1]], y_pred=np.full((2, 2), 0.5, np.float32), target="label",
+     arguments=dict(q=0.5))  # fmt: skip
+def label_column(call):
+    return call.sparse and call.argument("axis") is None and call.y_true.ndim == call.y_pred.ndim
+
+
+@row("zero-probability", "gradient", y_true=[0], y_pred=[[0.0, 1.0]], target="label", arguments=dict(q=0.5))
+def zero_probability(call):
+    return call.argument("q") is not None and bool((call.y_pred == 0).any())
+
+
+@row("norms", "value", y_true=[[1.0, 0.0]], y_pred=[[1e-10, 0.0]], target="real", prediction="real", arguments=dict(axis=-1))
+def norms(call):
+    return any(((n > 0) & (n < 1e-6) | (n > 1e18)).any() for n in call.lengths)
+
+
+@row("zero-vectors", "gradient", y_true=[[1.0, 0.0]], y_pred=[[0.0, 0.0]], target="real", prediction="real",
+     arguments=dict(axis=-1))  # fmt: skip
+def zero_vectors(call):
+    return any((n == 0).any() for n in call.lengths)
+
+
+@row("numpy-norms", "error", "value", "shape", y_true=np.eye(2), y_pred=np.ones((2, 2), np.float32), target="real",
+     arguments=dict(axis=0))  # fmt: skip
+def numpy_norms(call):
+    rank = len(call.shapes[1])
+    return call.of_directions and call.backend == "numpy" and (rank == 1 or call.axis != rank - 1)
+
+
+@row("no-alignment", "error", "value", y_true=[[1, 1]], y_pred=np.zeros((1, 2, 2), np.float32), target="sequence")
+def no_alignment(call):
+    if call.target != "sequence" or no_broadcasting(call) or not call.y_true.size:
+        return False
+    y_true = call.y_true
+    steps = (y_true != 0).sum(axis=1) + ((y_true[:, 1:] == y_true[:, :-1]) & (y_true[:, 1:] != 0)).sum(axis=1)
+    return bool((steps > call.y_pred.shape[1]).any())
 
 
 @row("torch-gradient", "gradient", y_true=[[[0], [1]]], y_pred=np.full((1, 2, 1, 2), 0.5, np.float32), target="label")
@@ -392,7 +472,7 @@ def outside_domain(call):
     labels, predictions = call.outside
     if call.visible is None or no_broadcasting(call) or call.bad_parameter:
         return False
-    labels = labels.reshape(call.shapes[0]) if not call.sparse else False
+    labels = labels.reshape(call.shapes[0]) if not call.labels else False
     return bool(((labels | predictions.reshape(call.shapes[1])) & call.visible).any())
 
 
