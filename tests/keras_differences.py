@@ -190,8 +190,8 @@ class Call:
 
     @property
     def hides(self):
-        """Whether some sample is hidden by a weight of 0 or by a mask."""
-        return any((a == 0).any() for a in self.weights)
+        """Whether some sample is hidden by a weight of 0, by a mask or as it does not count."""
+        return self.ignored.any() or any((a == 0).any() for a in self.weights)
 
     @property
     def visible(self):
@@ -353,12 +353,12 @@ def labels_checked(call):
 
 @row("label-alignment", "error", "value", "shape", y_true=[[0, 0]], y_pred=np.ones((1, 2, 1)), target="label")
 def label_alignment(call):
-    y_true, y_pred = call.y_true, call.y_pred
-    squeezed = not call.function and y_pred.shape[-1] == 1 and y_true.ndim == y_pred.ndim - 1 and y_true.ndim != 1
-    return call.labels and squeezed
+    if not call.labels or call.function or call.y_true.ndim != call.y_pred.ndim - 1:
+        return False
+    return call.y_pred.shape[-1] == 1 and call.y_true.ndim != 1
 
 
-@row("no-probability", "value", y_true=[[0.0, 1.0]], y_pred=[[0.0, 0.0]], target="one_hot")
+@row("no-probability", "value", y_true=[[0.0, 0.0]], y_pred=[[0.0, 0.0]], target="one_hot")
 def no_probability(call):
     if call.prediction != "distribution" or call.argument("from_logits") is None or call.axis is None:
         return False
@@ -460,6 +460,11 @@ def clip_near_one(call):
      arguments=dict(from_logits=True))  # fmt: skip
 def infinite(call):
     return any(np.isinf(a.astype(np.float64)).any() for a in (call.y_true, call.y_pred))
+
+
+@row("nan-gradients", "gradient", y_true=[0.0], y_pred=[[np.nan]], target="group")
+def nan_gradients(call):
+    return any(np.isnan(a.astype(np.float64)).any() for a in (call.y_true, call.y_pred))
 
 
 @row("nan-probability", "error", y_true=[[1.0]], y_pred=[[np.nan]], target="binary")

@@ -428,7 +428,8 @@ class Bound:
         return float(self.counted.sum())
 
     def holds_value(self, ours, keras):
-        one_by_one = RELATIVE * np.abs(self.losses) + TERMS * self.unit
+        finite = np.where(np.isfinite(self.losses), np.abs(self.losses), 0)
+        one_by_one = RELATIVE * finite + TERMS * self.unit
         allowed = np.where(self.weight != 0, np.abs(self.weight) * one_by_one, 0)
         each = ours.size == allowed.size and ours.size != 1
         allowed = allowed.ravel() if each else allowed.sum() / (self.divisor() or 1)
@@ -701,11 +702,12 @@ def check_names(keras):
             assert fl.get(name).__class__.__name__ == keras.losses.get(name).__class__.__name__, name
             assert getattr(fl.get(name), "__name__", None) == getattr(keras.losses.get(name), "__name__", None), name
             assert getattr(fl.get(name), "name", None) == getattr(keras.losses.get(name), "name", None), name
-    registered = {cls for cls in compared_classes() if cls.__name__ in ALL_OBJECTS_DICT}
-    for name in ours:
-        cls = ours[name] if isinstance(ours[name], type) else ours[name].loss_class
-        # Keras's table lacks one of its own classes.
-        assert name in ALL_OBJECTS_DICT or cls not in registered, f"keras.losses.get does not know {name!r}"
+    # Further names are those of tf.keras, whose module has them as attributes, and those of instances.
+    known = {*ALL_OBJECTS_DICT, *dir(keras._tf_keras.keras.losses), *dir(keras.losses)}
+    known |= {cls().name for cls in compared_classes()}
+    shared = {name for cls in compared_classes() for name in (cls.__name__, cls.function.__name__)}
+    further = {name for name, found in ours.items() if found.__name__ in shared} - known
+    assert not further, f"keras.losses.get does not know {further}"
 
 
 def signature(function):
