@@ -499,8 +499,12 @@ class BinaryFocalCrossentropy(NativeLoss):
         y_true = y_true * (1 - self.label_smoothing) + self.label_smoothing / 2
         p = 1 / (1 + np.exp(-y_pred)) if self.from_logits else y_pred
         wrong = y_true * (1 - p) + (1 - y_true) * p
-        p = np.clip(p, self.epsilon, 1 - self.epsilon)
-        losses = -(wrong**self.gamma) * (y_true * np.log(p) + (1 - y_true) * np.log(1 - p))
+        if self.from_logits:
+            entropy = np.maximum(y_pred, 0) - y_true * y_pred + np.log1p(np.exp(-np.abs(y_pred)))
+        else:
+            p = np.clip(p, self.epsilon, 1 - self.epsilon)
+            entropy = -(y_true * np.log(p) + (1 - y_true) * np.log(1 - p))
+        losses = wrong**self.gamma * entropy
         if self.apply_class_balancing:
             losses *= y_true * self.alpha + (1 - y_true) * (1 - self.alpha)
         return np.mean(losses, axis=self.axis)
