@@ -5,6 +5,7 @@ import math
 import numbers
 import operator
 import reprlib
+import sys
 
 import numpy as np
 
@@ -32,11 +33,16 @@ def is_numeric(dtype):
     return dtype.kind in "biu" or (dtype.kind == "f" and dtype.itemsize in (2, 4, 8)) or dtype.name == "bfloat16"
 
 
+def _is_masked(value):
+    # A masked array comes from numpy.ma, which is not imported just to ask.
+    return "numpy.ma" in sys.modules and isinstance(value, np.ma.MaskedArray)
+
+
 def as_array(name, value):
     """`value` as an array that the kernels read, without a copy where possible."""
     if value is None:
         raise TypeError(f"{name}: expected an array, got None")
-    if isinstance(value, np.ma.MaskedArray):
+    if _is_masked(value):
         raise TypeError(f"{name}: masked arrays are not supported; pass the data, and mask=~array.mask")
     try:
         array = np.asarray(value)

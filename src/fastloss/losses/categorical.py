@@ -4,7 +4,19 @@
 import numpy as np
 
 from fastloss._kernels import Kernel
-from fastloss._validate import FINITE, NONNEGATIVE, boolean, epsilon_number, integer, label, number, products, weights
+from fastloss._validate import (
+    FINITE,
+    NONNEGATIVE,
+    PROBABILITY,
+    boolean,
+    epsilon_number,
+    fraction,
+    integer,
+    label,
+    number,
+    products,
+    weights,
+)
 from fastloss.base import MEAN, NativeLoss, exported, handle, per_sample, set_common
 
 
@@ -503,11 +515,12 @@ class CategoricalGeneralizedCrossEntropy(NativeLoss):
 
     Shapes:
         y_true: ``(...,)`` or ``(..., 1)``; any integer dtype, or floats that are integers.
-        y_pred: ``(..., classes)``.
+        y_pred: ``(..., classes)``, in [0, 1].
         result: ``()``, or ``(...,)`` for ``reduction=None``.
 
     Raises:
-        ValueError: Shapes do not fit, a label is fractional or no class, or q is out of range.
+        ValueError: Shapes do not fit, a label is fractional or no class, a probability is outside [0, 1], or q is out
+            of range.
 
     Accuracy: relative error below 1e-6 in float32 and 1e-14 in float64, for every q.
 
@@ -524,11 +537,11 @@ class CategoricalGeneralizedCrossEntropy(NativeLoss):
 
     def __init__(self, q=0.5, reduction=MEAN, name="categorical_generalized_cross_entropy", dtype=None):
         set_common(self, name, reduction, dtype)
-        self.q = number("q", q, low=0, high=1, open_low=True, open_high=True)
+        self.q = fraction("q", q)
 
     def _kernel(self):
-        q = number("q", self.q, low=0, high=1, open_low=True, open_high=True)
-        return Kernel("categorical_generalized_cross_entropy", (q,), dtype=self.dtype)
+        q = fraction("q", self.q)
+        return Kernel("categorical_generalized_cross_entropy", (q,), dtype=self.dtype, pred_bounds=PROBABILITY)
 
     def numpy_formula(self, y_true, y_pred):
         """See `NativeLoss.numpy_formula`."""

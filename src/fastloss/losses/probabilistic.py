@@ -527,9 +527,7 @@ def binary_focal_crossentropy(
     >>> f"{binary_focal_crossentropy([[1.0]], [[0.5]])[0]:.6f}"
     '0.173287'
     """
-    loss = BinaryFocalCrossentropy(
-        apply_class_balancing, alpha, gamma, from_logits, label_smoothing, axis, epsilon=epsilon
-    )
+    loss = BinaryFocalCrossentropy(apply_class_balancing, alpha, gamma, from_logits, label_smoothing, axis, epsilon=epsilon)
     return per_sample(loss, y_true, y_pred)
 
 
