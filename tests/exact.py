@@ -98,38 +98,44 @@ def samples(name, variant, dtype, seed):
     ]
 
 
-def assert_close(actual, exact, dtype, bound, blur=0.5, strict=False, **inputs):
-    """Compares `actual` with the PACKED array `exact`, and shows the worst element with its `inputs`.
+def relative_errors(actual, exact, dtype, blur=0.5, strict=False):
+    """The error of each element of `actual` against the PACKED array `exact`, relative to its scale; inf where it is wrong.
 
-    |actual - exact| <= bound * scale + unit roundoff * condition (no second term if `strict`). A result below the smallest
-    normal number may be off by two of the smallest subnormals; one above the largest number must be inf. Elements closer
-    to a jump than `blur` epsilons, but not on it, are left out.
+    What no implementation can avoid is taken off first: unit roundoff * condition (unless `strict`), and two of the smallest
+    subnormals for a result below the smallest normal number. inf stands for anything above the largest number. Elements
+    closer to a jump than `blur` epsilons, but not on it, are left out: their error is 0.
     """
-    actual = np.asarray(actual)
-    assert actual.shape == exact.shape, f"shape {actual.shape}, expected {exact.shape}"
     limits = ml_dtypes.finfo(dtype)
     largest, epsilon = float(limits.max), float(limits.eps)
     with np.errstate(all="ignore"):
         got = actual.astype(np.float64)
-        error = np.abs((got - exact["hi"]) - exact["lo"])
         size = np.abs(exact["hi"])
-        allowed = bound * exact["scale"] + (0 if strict else epsilon / 2 * exact["condition"])
-        allowed = np.where(size < float(limits.smallest_normal), allowed + 2 * float(limits.smallest_subnormal), allowed)
+        error = np.abs((got - exact["hi"]) - exact["lo"])
         infinite = np.isinf(got) & (np.sign(got) == np.sign(exact["hi"]))
-        good = (error <= allowed) | (infinite & (size + allowed > largest))
-        good = np.where(np.isinf(size) | (size - allowed > largest), infinite, good)
-        good = np.where(np.isnan(exact["hi"]), np.isnan(got), good)
-        good |= (exact["margin"] > 0) & (exact["margin"] < blur * epsilon)
-        excess = np.where(good, 0, np.nan_to_num(error / allowed, nan=np.inf, posinf=np.inf))
+        error = np.where(infinite, np.maximum(largest - size, 0), error)
+        excused = 0 if strict else epsilon / 2 * exact["condition"]
+        excused += np.where(size < float(limits.smallest_normal), 2 * float(limits.smallest_subnormal), 0)
+        error = np.where((error <= excused) & (error < np.inf), 0, (error - excused) / exact["scale"])
+    left_out = (exact["margin"] > 0) & (exact["margin"] < blur * epsilon)
+    left_out |= np.isnan(got) & np.isnan(exact["hi"])
+    return np.where(left_out, 0, np.nan_to_num(error, nan=np.inf, posinf=np.inf))
+
+
+def assert_close(actual, exact, dtype, bound, blur=0.5, strict=False, **inputs):
+    """Compares `actual` with the PACKED array `exact`, and shows the worst element with its `inputs`."""
+    actual = np.asarray(actual)
+    assert actual.shape == exact.shape, f"shape {actual.shape}, expected {exact.shape}"
+    errors = relative_errors(actual, exact, dtype, blur, strict)
+    good = errors <= bound
     if good.all():
         return
-    worst = np.unravel_index(np.argmax(np.where(good, -1, excess)), good.shape)
+    worst = np.unravel_index(np.argmax(errors), good.shape)
     shown = {}
     for name, array in inputs.items():
         array = np.asarray(array)
         shown[name] = array[worst[: array.ndim]] if array.ndim else array[()]
     raise AssertionError(
-        f"{np.count_nonzero(~good)} of {good.size} elements are off; worst at {tuple(map(int, worst))}: got {got[worst]!r}, "
-        f"exact {exact['hi'][worst]!r}, error {error[worst]:.3g} where {allowed[worst]:.3g} is allowed "
-        f"(scale {exact['scale'][worst]:.3g}, {np.dtype(dtype).name}); inputs {shown}"
+        f"{np.count_nonzero(~good)} of {good.size} elements are off; worst at {tuple(map(int, worst))}: "
+        f"got {float(actual[worst])!r}, exact {exact['hi'][worst]!r}, relative error {errors[worst]:.3g} where {bound:.3g} "
+        f"is allowed (scale {exact['scale'][worst]:.3g}, {np.dtype(dtype).name}); inputs {shown}"
     )
