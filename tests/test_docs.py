@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Docstrings: every example runs, and every public name is documented."""
+"""Docstrings: every example runs, every public name is documented; the pages of the losses are made of them."""
 
 import doctest
 import inspect
@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 import fastloss as fl
+import losses
+from cases import CASES, STRUCTURED
 from fastloss import base, config, reduction, registry
 
 FAMILIES = [sys.modules[name] for name in sorted({cls.__module__ for cls in fl.losses.native_classes()})]
@@ -51,3 +53,31 @@ def test_class_and_function_have_the_same_signature(cls):
 @pytest.mark.parametrize("name", fl.__all__)
 def test_every_public_name_has_a_docstring(name):
     assert inspect.getdoc(getattr(fl, name))
+
+
+# docs/losses
+
+REMEDY = "run python docs/losses.py"
+
+
+def test_pages_are_up_to_date():
+    written = {path.name: path.read_text(encoding="utf-8") for path in losses.FOLDER.glob("*.md")}
+    pages = losses.pages(losses.read_accuracy())
+    assert sorted(written) == sorted(pages), REMEDY
+    stale = [name for name, text in pages.items() if written[name] != text]
+    assert not stale, REMEDY
+
+
+@pytest.mark.parametrize("cls", fl.losses.native_classes(), ids=lambda cls: cls.__name__)
+def test_a_loss_has_a_section(cls):
+    page = (losses.FOLDER / f"{losses.family(cls)}.md").read_text(encoding="utf-8")
+    assert f"\n## {cls.__name__}\n" in page, REMEDY
+    assert (losses.FOLDER / losses.plot_name(cls)).exists() == losses.is_drawn(cls), REMEDY
+
+
+@pytest.mark.parametrize("case", (CASES | STRUCTURED).values(), ids=lambda case: case.name)
+def test_every_case_was_measured(case):
+    errors = losses.read_accuracy()["losses"].get(case.loss, {}).get(losses.arguments(case))
+    assert errors, REMEDY
+    for dtype, bound in case.bound.items():
+        assert all(error <= bound for error, _ in errors[dtype].values())

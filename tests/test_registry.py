@@ -24,7 +24,7 @@ PLACES = ("csrc/losses/*.h", "csrc/losses.def", "src/fastloss/losses/*.py", "src
           "tests/test_cli.py", "tests/test_custom.py", "tests/test_names.py", "tests/wrong_calls.py")  # fmt: skip
 
 # Where they may not.
-SEARCHED = ("csrc", "src", "tests", "bench")
+SEARCHED = ("csrc", "src", "tests", "bench", "docs")
 
 ALL = CASES | STRUCTURED
 
