@@ -28,7 +28,11 @@ SEARCHED = ("csrc", "src", "tests", "bench", "docs")
 
 ALL = CASES | STRUCTURED
 
+# A word that is a parameter too (of a focal loss, of a quantile) may be that.
+PARAMETERS = {name for row in _kernels.registry().values() for name in row["parameters"]}
+
 NAMES = {name for case in ALL.values() for name in (case.name, case.loss, case.handle)} | set(_kernels.registry())
+NAMES -= PARAMETERS
 
 WORD = re.compile(r"(?<![A-Za-z0-9_])(?:" + "|".join(sorted(NAMES, key=len, reverse=True)) + r")(?![A-Za-z0-9_])")
 
