@@ -330,6 +330,12 @@ def mask_and_weights(call):
     return call.sample_weight is not None and len({a.shape for a in call.weights}.union(ignores)) > 1
 
 
+@row("two-masks", "error", "value", **CLASSES, arguments=dict(ignore_class=1), mask=[[True], [False]])
+def two_masks(call):
+    own = call.argument("ignore_class") is not None or call.target == "group"
+    return own and call.mask is not None and np.shape(call.mask) != call.losses_shape
+
+
 @row("divide-by-broadcast-weights", "value", **TRIPLE, sample_weight=2.0, reduction="mean_with_sample_weight")
 def divide_by_broadcast_weights(call):
     shape = call.losses_shape

@@ -307,7 +307,9 @@ def by_keras(call, gradient):
         if call.target == "sequence" and call.bad_labels.any():
             raise ValueError("not asked: PyTorch would write out of bounds")
         of_keras = getattr(keras.losses, (call.cls.function if call.function else call.cls).__name__)
-        y_true, y_pred = keras.ops.convert_to_tensor(call.y_true), keras.ops.convert_to_tensor(call.y_pred)
+        # The NumPy backend would make its tensors of integers int32; it takes arrays.
+        tensors = np.copy if call.backend == "numpy" else keras.ops.convert_to_tensor
+        y_true, y_pred = tensors(call.y_true), tensors(call.y_pred)
         tensor = gradient and call.y_pred.dtype.kind not in "biu"
         if tensor:
             y_pred.requires_grad_()
@@ -532,9 +534,11 @@ def documented(call, ours):
         y_true = y_true.astype(np.int64)
     else:
         y_true = y_true.reshape(call.shapes[0] or (1,))
+    arguments = dict(call.arguments)
     if bound.losses.shape == y_pred.shape and y_pred.ndim == 1:
         y_true, y_pred = y_true[:, None], y_pred[:, None]
-    losses = call.cls(**call.arguments).numpy_formula(y_true, y_pred)
+        arguments |= {"axis": -1} if "axis" in arguments else {}
+    losses = call.cls(**arguments).numpy_formula(y_true, y_pred)
     weighted = np.where(bound.weight != 0, losses * bound.weight, 0)
     if call.function or call.reduction in ("none", None):
         expected = weighted
