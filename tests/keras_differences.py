@@ -463,7 +463,8 @@ def logits_saturate(call):
 
 @row("clip-near-one", "value", y_true=[[0.0]], y_pred=[[1.0]], target="binary")
 def clip_near_one(call):
-    return call.prediction == "probability" and (call.y_pred.astype(np.float64) > GREATEST_PROBABILITY).any()
+    clipped = call.prediction == "probability" and call.argument("from_logits") is not None
+    return clipped and (call.y_pred.astype(np.float64) > GREATEST_PROBABILITY).any()
 
 
 @row("infinite", "value", "error", y_true=[[0.0, 1.0]], y_pred=[[-np.inf, 0.0]], target="one_hot",
