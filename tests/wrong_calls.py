@@ -15,7 +15,7 @@ REDUCTIONS = "expected one of 'sum_over_batch_size', 'mean', 'auto', 'sum', 'mea
 FLOATS = "expected None or one of 'float32', 'float64', 'float16', 'bfloat16'"
 KNOWN = "expected a name in fastloss.losses, or one in the custom_objects of deserialize"
 NAMELESS = "which cannot be found again by name; expected a function without a closure, defined with def"
-LABELS = "does not fit y_pred of shape (2, 3): integer labels have shape (2,), or a class axis of length 1"
+LABELS = "does not fit y_pred of shape (2, 3): expected shape (2,), or a class axis of length 1"
 PER_SAMPLE = "does not fit the per-sample losses of shape (2,); expected a scalar, (2,), or a shape that broadcasts to (2,)"
 
 
@@ -208,6 +208,12 @@ OTHERS = [
     (lambda out: fl.Huber(np.nan), ValueError, "delta: expected a finite number > 0, got nan"),
     (lambda out: fl.Huber(10**400), ValueError,
      "delta: expected a finite number > 0, got 100000000000000000...0000000000000000000"),
+    *((lambda out, q=q: fl.CategoricalGeneralizedCrossEntropy(q), ValueError,
+       f"q: expected a finite number > 0 and < 1, got {q}") for q in (0.0, 1.0, -0.5, np.nan)),
+    (lambda out: fl.Quantile(1.0), ValueError, "quantile: expected a finite number > 0 and < 1, got 1.0"),
+    (lambda out: fl.Tweedie(2.0), ValueError, "power: expected a finite number > 1 and < 2, got 2.0"),
+    (lambda out: fl.CategoricalFocalCrossentropy(gamma=-1.0), ValueError, "gamma: expected a finite number >= 0, got -1.0"),
+    (lambda out: fl.CosineSimilarity(axis=(0, "x")), TypeError, "axis: expected an integer, got 'x'"),
     (lambda out: fl.Huber("1"), TypeError, "delta: expected a number, got '1'"),
     (lambda out: fl.Huber(True), TypeError, "delta: expected a number, got True"),
     (lambda out: fl.Huber(None), TypeError, "delta: expected a number, got None"),
@@ -338,6 +344,31 @@ OTHERS = [
     (lambda out: fl.LossFunctionWrapper(fl.Huber())(y(), p(), [1, 2]), ValueError,
      "LossFunctionWrapper.call: returned a scalar, so sample_weight of shape (2,) does not fit; "
      "expected one loss for each sample"),
+    # Weights of classes
+    (lambda out: fl.categorical_focal_crossentropy(y(), p(), alpha=[1.0, 2.0]), ValueError,
+     "alpha: 2 weights for 3 classes"),
+    (lambda out: fl.CategoricalFocalCrossentropy(alpha=[1.0, 2.0], class_weight=[1.0, 2.0, 3.0])(y(), p()), ValueError,
+     "class_weight: shape (3,) differs from alpha's shape (2,)"),
+    (lambda out: fl.categorical_crossentropy(y(), p(), ignore_class=-1), ValueError,
+     "ignore_class: -1 is no class of y_true, which has 3 of them"),
+    # Axes
+    (lambda out: fl.BinaryCrossentropy(axis=(0, 0))(y(), p()), ValueError, "axis: (0, 0) names an axis twice"),
+    (lambda out: fl.cosine_similarity(y(), p(), axis=2), ValueError,
+     "axis: 2 is out of range for y_pred of shape (2, 3)"),
+    # Sequences and groups
+    (lambda out: fl.ctc([[1, 0, 2]], ones(1, 4, 3)), InputError,
+     "y_true: label 2 at index (0, 2) follows a 0, expected 0: padding is at the end of a row"),
+    (lambda out: fl.ctc([[1, 3]], ones(1, 4, 3)), InputError,
+     "y_true: label 3 at index (0, 1), expected an integer from 0 to 2"),
+    (lambda out: fl.ctc([1, 2], ones(1, 4, 3)), ValueError,
+     "y_true: shape (2,) and y_pred: shape (1, 4, 3), expected (batch, labels) and (batch, time, classes)"),
+    (lambda out: fl.circle([1, 2, 3], ones(2, 4)), ValueError,
+     "y_true: shape (3,) does not fit y_pred of shape (2, 4), expected labels (batch,) or (batch, 1) and embeddings "
+     "(batch, dimensions)"),
+    (lambda out: fl.Dice().grad_and_hess(y(), p()), TypeError, "Dice has no Hessian; value_and_grad gives the gradient"),
+    (lambda out: fl.gaussian_nll([1.0, 2.0], p()), ValueError,
+     "y_pred: shape (2, 3) does not fit y_true of shape (2,): the last axis holds the two parameters of a distribution, "
+     "so its length is 2"),
     # Threads
     (lambda out: fl.set_num_threads(0), ValueError, "n: expected an integer from 1 to 4096, got 0"),
     (lambda out: fl.set_num_threads(1.5), TypeError, "n: expected an integer, got 1.5"),

@@ -234,7 +234,7 @@ def align(y_true, y_pred, axis, sparse):
         if y_true.shape != expected:
             raise ValueError(
                 f"y_true: shape {given[0]} does not fit y_pred of shape {given[1]}: "
-                f"expected shape {expected}, or with an axis of length 1 in the place of y_pred's"
+                f"expected shape {expected}, or a class axis of length 1"
             )
     else:
         if y_true.ndim == 0:

@@ -29,7 +29,7 @@ def numpy_log_probabilities(loss, y_pred):
     return np.log(np.clip(share, loss.epsilon, 1 - loss.epsilon))
 
 
-def log_probability_kernel(loss, name, parameters=(), sparse=False, class_weight=None):
+def log_probability_kernel(loss, name, parameters=(), sparse=False, class_weight=None, weight_name="class_weight"):
     """The kernel of a loss of log-probabilities, `name` for dense or integer labels.
 
     Integer labels that are smoothed have weight on every class: they take the kernel of the dense ones.
@@ -47,6 +47,7 @@ def log_probability_kernel(loss, name, parameters=(), sparse=False, class_weight
         labels=sparse and smoothing > 0,
         ignore_class=label("ignore_class", loss.ignore_class),
         class_weight=class_weight,
+        weight_name=weight_name,
         true_bounds=NONNEGATIVE,
         **({} if from_logits else {"pred_bounds": FINITE}),
     )
@@ -267,11 +268,12 @@ class FocalOfClasses:
     def _focal_kernel(self, sparse):
         # An alpha for each class is a weight of the class.
         alpha, class_weight = weights("alpha", self.alpha), weights("class_weight", self.class_weight)
+        weight_name = "alpha" if isinstance(alpha, list) else "class_weight"
         if isinstance(alpha, list):
             class_weight = alpha if class_weight is None else products("alpha", alpha, "class_weight", class_weight)
             alpha = 1.0
         focal = number("gamma", self.gamma, low=0), number("alpha", alpha, low=0)
-        return log_probability_kernel(self, "categorical_focal_crossentropy", focal, sparse, class_weight)
+        return log_probability_kernel(self, "categorical_focal_crossentropy", focal, sparse, class_weight, weight_name)
 
     def _numpy_focal(self, y_pred):
         """The loss of each class, if it is the true one."""
@@ -321,7 +323,7 @@ class CategoricalFocalCrossentropy(FocalOfClasses, NativeLoss):
         ValueError: Shapes differ, or an argument or element is out of range.
 
     Accuracy: error below 1e-6 in float32 and 1e-14 in float64 for one-hot labels and gamma up to 2, of the Hessian
-    relative to the sum of the absolute terms.
+    relative to the sum of the absolute terms, and besides what the rounding of differences of logits changes.
 
     Example:
         >>> f"{CategoricalFocalCrossentropy(from_logits=True)([[1.0, 0.0]], [[20.0, 0.0]]):.6g}"
@@ -422,7 +424,7 @@ class SparseCategoricalFocalCrossentropy(FocalOfClasses, NativeLoss):
             argument is out of range.
 
     Accuracy: error below 1e-6 in float32 and 1e-14 in float64 for gamma up to 2, of the Hessian relative to the sum of
-    the absolute terms.
+    the absolute terms, and besides what the rounding of differences of logits changes.
 
     Example:
         >>> f"{SparseCategoricalFocalCrossentropy(from_logits=True)([0], [[20.0, 0.0]]):.6g}"

@@ -40,6 +40,7 @@ class CosineSimilarity(NativeLoss):
         '-0.960000'
     """
 
+    aliases = ("cosine_proximity",)
     has_hessian = False
 
     def __init__(self, axis=-1, reduction=MEAN, name="cosine_similarity", dtype=None):
