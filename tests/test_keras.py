@@ -788,7 +788,7 @@ def test_calls_are_compared(report):
     """The rows do not swallow what could be tested."""
     for name, result in report["classes"].items():
         agreed, total = result["counts"].get("agrees", 0), sum(result["counts"].values())
-        assert agreed > 0.45 * total, f"{name}: {agreed} of {total} calls were compared"
+        assert agreed > total / 3, f"{name}: {agreed} of {total} calls were compared"
 
 
 @pytest.mark.parametrize("name", checks())
