@@ -528,7 +528,7 @@ cdef class Kernel:
                 set_array(&call.sample_weight, p.sample_weight, p.outer, 0)
             if mask is not None:
                 p.mask = self.spread(p, _validate.per_sample("mask", mask, shape))
-                p.single = p.single and self.axis is None
+                p.single = p.single and (self.axis is None or cnp.PyArray_NDIM(np.asarray(mask)) == 0)
                 set_array(&call.mask, p.mask, p.outer, 0)
         if p.outer == 0:
             call.dimensions = 1
