@@ -27,6 +27,8 @@ def pytest_collection_modifyitems(config, items):
         params = item.callspec.params if hasattr(item, "callspec") else {}
         if "variant" in params:
             item.add_marker(pytest.mark.xdist_group("-".join(map(str, params["variant"]))))
+        elif "case" in params:
+            item.add_marker(pytest.mark.xdist_group(params["case"].name))
 
 
 def pytest_report_header(config):
