@@ -391,9 +391,15 @@ def class_axis(call):
 @row("label-column", "error", "value", "shape", y_true=[[0], [1]], y_pred=[[0.75, 0.25], [0.5, 0.5]], target="label",
      arguments=dict(q=0.5))  # fmt: skip
 def label_column(call):
+    if not call.sparse or call.argument("axis") is not None:
+        return False
     # Rank alignment makes such a column of (batch,) where there is one class.
-    column = call.y_true.ndim == call.y_pred.ndim or (not call.function and call.y_pred.shape[-1] == 1)
-    return call.sparse and call.argument("axis") is None and column
+    return call.y_true.ndim == call.y_pred.ndim or (not call.function and call.y_pred.shape[-1] == 1)
+
+
+@row("other-classes", "value", y_true=[0], y_pred=[[0.5, np.nan]], target="label", arguments=dict(q=0.5))
+def other_classes(call):
+    return call.sparse and call.argument("q") is not None and np.isnan(call.y_pred.astype(np.float64)).any()
 
 
 @row("zero-probability", "gradient", y_true=[0], y_pred=[[0.0, 1.0]], target="label", arguments=dict(q=0.5))
@@ -412,8 +418,8 @@ def zero_vectors(call):
     return any((n == 0).any() for n in call.lengths)
 
 
-@row("numpy-norms", "error", "value", "shape", y_true=[[1.0, 2.0], [3.0, 4.0]], y_pred=[[4.0, 1.0], [2.0, 2.0]], target="real",
-     arguments=dict(axis=0))  # fmt: skip
+@row("numpy-norms", "error", "value", "shape", y_true=[[1.0, 2.0], [3.0, 4.0]], y_pred=[[4.0, 1.0], [2.0, 2.0]],
+     target="real", arguments=dict(axis=0))  # fmt: skip
 def numpy_norms(call):
     rank = len(call.shapes[1])
     return call.of_directions and call.backend == "numpy" and (rank == 1 or call.axis != rank - 1)
