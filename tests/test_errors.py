@@ -389,6 +389,8 @@ def test_hidden_elements_may_be_out_of_bounds(case, rng, argument, value):
     hidden, gradient = loss.value_and_grad(y, p, sample_weight=kept.astype("float32"))
     assert hidden == pytest.approx(expected * 104 / 105, rel=1e-6)
     assert (gradient[57] == 0).all()
+    _, written = loss.value_and_grad(y, p, sample_weight=kept.astype("float32"), out=p)
+    np.testing.assert_array_equal(written, gradient)
 
 
 @pytest.mark.parametrize(("case", "argument", "value"), list(excessive()))

@@ -636,6 +636,8 @@ cdef class Kernel:
             with nogil:
                 status = fl_check_bounds(&p.call, &found)
             self.check(p, status, &found)
+            # What is left is in rows that do not count, and where out is y_pred the run leaves nothing to look at.
+            p.call.true_bounds = p.call.pred_bounds = fl_bounds(0, 0)
         return 0
 
     cdef int run(self, Prepared p, double factor, fl_totals *totals) except -1:
