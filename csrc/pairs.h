@@ -354,12 +354,12 @@ static int compare_labels(void const *a, void const *b) {
     return (x > y) - (x < y);
 }
 
-/* Sorted labels that are less than this one. */
-static ptrdiff_t labels_below(int64_t const *sorted, ptrdiff_t n, int64_t label) {
+/* Sorted labels that are less than this one; or, if `up_to`, not greater. */
+static ptrdiff_t labels_below(int64_t const *sorted, ptrdiff_t n, int64_t label, int up_to) {
     ptrdiff_t low = 0, high = n;
     while (low < high) {
         ptrdiff_t const middle = low + (high - low) / 2;
-        if (sorted[middle] < label)
+        if (up_to ? sorted[middle] <= label : sorted[middle] < label)
             low = middle + 1;
         else
             high = middle;
@@ -388,11 +388,11 @@ static fl_status check_pairs(fl_call const *call, fl_totals *totals) {
     memcpy(sorted, reference, sizeof *sorted * (size_t)references);
     qsort(sorted, (size_t)references, sizeof *sorted, compare_labels);
     for (ptrdiff_t row = 0; row < rows && status == FL_OK; row++) {
-        ptrdiff_t const below = labels_below(sorted, references, label[row]);
-        ptrdiff_t const positives = labels_below(sorted, references, label[row] + 1) - below;
-        int const own =
-            call->parameters[FL_REMOVE_DIAGONAL] != 0 && row < references && reference[row] == label[row];
-        if (positives > own && positives < references && !is_masked(call, row))
+        ptrdiff_t const below = labels_below(sorted, references, label[row], 0);
+        ptrdiff_t const positives = labels_below(sorted, references, label[row], 1) - below;
+        int const removed = call->parameters[FL_REMOVE_DIAGONAL] != 0 && row < references;
+        int const own = removed && reference[row] == label[row];
+        if (positives > own && references - positives > removed - own && !is_masked(call, row))
             status = count_row(call, row, totals);
     }
     free(label);

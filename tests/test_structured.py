@@ -15,7 +15,7 @@ from exact import assert_close, numbers, pack, pack_floats
 from fastloss import _kernels
 from fastloss.cuda import elements
 from fastloss.cuda.elements import ELEMENTS
-from fastloss.reduction import NONE
+from fastloss.reduction import NONE, code
 from reference import mpf
 
 REDUCTIONS = ("sum_over_batch_size", "sum", "mean_with_sample_weight", None)
@@ -368,6 +368,25 @@ def test_references(case, dtype, isa):
     exact = {"ref_labels": shifted[0].tolist(), "ref_embeddings": numbers(shifted[1])}
     assert_close(case.function()(y, p, *shifted), evaluate(case, exact, y, p)[0], *about)
     np.testing.assert_array_equal(function(y, p, ref_labels=y, ref_embeddings=p), function(y, p))
+
+
+@pytest.mark.parametrize("case", REFERRED, ids=lambda case: case.name)
+def test_references_of_which_none_is_negative(case):
+    """The only other label is that of the reference that is not used: the sample does not count."""
+    _, p = batch(case, 12, 9)
+    kernel = case.make()._kernel((np.arange(9) == 4, p))
+    labels = np.zeros(9, int)
+    losses, mean = (kernel.value(labels, p, None, None, code(reduction)) for reduction in (None, "mean"))
+    assert losses[4] == 0
+    assert mean == pytest.approx(losses.sum() / 8, rel=1e-13)
+
+
+@pytest.mark.parametrize("case", REFERRED, ids=lambda case: case.name)
+def test_labels_at_the_ends_of_their_range(case):
+    y, p = batch(case, 13, 9)
+    low, high = y == y.min(), y == y.max()
+    extreme = np.where(high, 2**63 - 1, np.where(low, 1 - 2**63, y))
+    assert_same_bits(outputs(case.make(), extreme, p), outputs(case.make(), y, p))
 
 
 @pytest.mark.parametrize("case", REFERRED, ids=lambda case: case.name)
