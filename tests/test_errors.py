@@ -217,6 +217,13 @@ def test_scalar_weight_that_is_no_number(case, way, rng):
         calls(case)[way](y, p, sample_weight=float("nan"))
 
 
+@pytest.mark.parametrize("reduction", ["sum", "sum_over_batch_size", "mean_with_sample_weight"])
+def test_weight_of_a_single_sample_that_is_no_number(case, rng, reduction):
+    y, p = batch(case, rng, (1, 4))
+    with refuses("sample_weight", "nan"):
+        case.make(reduction=reduction)(y[0], p[0], sample_weight=float("nan"))
+
+
 @pytest.mark.parametrize("way", WEIGHTED)
 @pytest.mark.parametrize("weights", ["x", ["1"] * 6, [1j] * 6, [None] * 6, {"a": 1}], ids=str)
 def test_weights_of_a_wrong_type(case, way, rng, weights):

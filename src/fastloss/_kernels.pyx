@@ -651,7 +651,7 @@ cdef class Kernel:
 
     cdef fl_reduction effective(self, Prepared p, fl_reduction reduction):
         if (p.single and self.kind == POINTWISE_SUM and reduction == FL_MEAN_WITH_SAMPLE_WEIGHT
-                and p.sample_weight is not None and p.sample_weight.size and p.sample_weight.flat[0] != 0):
+                and p.sample_weight is not None and p.sample_weight.size and abs(float(p.sample_weight.flat[0])) > 0):
             # The weight of the single sample is divided by again.
             p.call.sample_weight.data = NULL
         return self.reduction_of(p.single, reduction)
