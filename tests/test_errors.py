@@ -415,6 +415,16 @@ def test_nothing_is_written_for_an_element_out_of_bounds(case, rng, argument, va
 
 
 @pytest.mark.parametrize(("case", "argument", "value"), list(excessive()))
+def test_a_chunk_that_is_refused_adds_nothing(case, rng, argument, value):
+    total = case.make().accumulator()
+    total.update(*batch(case, rng))
+    before = total.value(), total.count
+    with refuses(argument, 57, 2):
+        total.update(*exceeding(case, rng, argument, value, (57, 2)))
+    assert (total.value(), total.count) == before
+
+
+@pytest.mark.parametrize(("case", "argument", "value"), list(excessive()))
 def test_element_out_of_bounds_in_a_long_row(case, rng, argument, value):
     y, p = exceeding(case, rng, argument, value, (1, 2990), (2, 3000))
     with refuses(argument, 1, 2990):

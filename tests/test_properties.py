@@ -55,6 +55,33 @@ def test_thread_count_does_not_matter(case, dtype, isa, seed, shape):
             assert_same_bits(result, results[0])
 
 
+@pytest.mark.parametrize("reduction", REDUCTIONS[:3])
+def test_chunks_add_up(case, seed, reduction):
+    y, p = batch(case, seed, (48, 3), "float64")
+    weights = np.random.default_rng(seed).integers(1, 9, 48) / 8
+    loss = case.make(reduction=reduction)
+    for labels in (y, np.asarray(case.convert(y))):
+        total = loss.accumulator()
+        parts = [slice(i, i + 16) for i in range(0, 48, 16)]
+        for part in parts:
+            total.update(labels[part], p[part], weights[part])
+        value, expected = loss.value_and_grad(labels, p, sample_weight=weights)
+        assert total.value() == pytest.approx(value, rel=1e-13)
+        gradient = np.concatenate([total.gradient(labels[part], p[part], weights[part]) for part in parts])
+        np.testing.assert_array_equal(gradient, expected)
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS[:3])
+def test_a_single_sample_adds_up(case, seed, reduction):
+    y, p = batch(case, seed, (1, 5), "float64")
+    loss = case.make(reduction=reduction)
+    total = loss.accumulator()
+    total.update(y[0], p[0], 2.0)
+    value, gradient = loss.value_and_grad(y[0], p[0], sample_weight=2.0)
+    assert total.value() == value
+    np.testing.assert_array_equal(total.gradient(y[0], p[0], 2.0), gradient)
+
+
 def test_threads_setting(case):
     before = fl.get_num_threads()
     with fl.threads(3):

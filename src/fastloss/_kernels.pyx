@@ -740,7 +740,7 @@ cdef class Accumulator:
     cdef Kernel kernel
     cdef fl_totals totals
     cdef fl_reduction reduction
-    cdef bint single, binary
+    cdef bint single, binary, scanned
     cdef readonly bint needs_labels
 
     def __init__(self, Kernel kernel, int reduction):
@@ -748,17 +748,27 @@ cdef class Accumulator:
             raise TypeError("the samples of a batch belong together, so the value cannot be added up over chunks")
         self.kernel, self.reduction = kernel, <fl_reduction>reduction
         self.totals = fl_totals(0, 0, 0, 0, 0, 0, 0)
-        self.single = False
+        self.single = self.scanned = False
         self.binary = kernel.sign_labels
         self.needs_labels = kernel.sign_labels
 
     def scan_labels(self, y_true):
-        """To be called with every chunk of y_true before the first update, if `needs_labels`."""
+        """To be called with every chunk of y_true before the first update, if `needs_labels`.
+
+        Without it the labels of each chunk are told by themselves.
+        """
         cdef Prepared p = self.kernel.prepare(y_true, y_true, None, None)
         cdef bint binary
         with nogil:
             binary = fl_labels_are_binary(&p.call)
         self.binary = self.binary and binary
+        self.scanned = True
+
+    cdef void choose_labels(self, Prepared p):
+        if self.scanned:
+            self.kernel.apply_labels(p, self.binary)
+        else:
+            self.kernel.choose_labels(p)
 
     def block_rows(self, shape):
         """Rows of y_pred that chunks are to be a multiple of."""
@@ -778,14 +788,17 @@ cdef class Accumulator:
     def update(self, y_true, y_pred, sample_weight=None, losses=None):
         """Adds the rows of a chunk; losses receives their weighted losses."""
         cdef Prepared p = self.kernel.prepare(y_true, y_pred, sample_weight, None)
-        self.kernel.apply_labels(p, self.binary)
-        self.single = p.single
+        # A chunk that is refused adds nothing.
+        cdef fl_totals totals = self.totals
+        self.kernel.effective(p, self.reduction)
+        self.choose_labels(p)
         if losses is not None:
             self.kernel.add_losses(p)
-        self.kernel.add_rows(p, &self.totals)
-        self.kernel.run(p, 1, &self.totals)
+        self.kernel.add_rows(p, &totals)
+        self.kernel.run(p, 1, &totals)
         if losses is not None:
             losses[...] = p.losses
+        self.totals, self.single = totals, p.single
 
     def gradient(self, y_true, y_pred, sample_weight=None, out=None):
         """The chunk's part of the gradient of the reduced value, after the last update."""
@@ -794,7 +807,7 @@ cdef class Accumulator:
         cdef double denominator = fl_denominator(&self.totals, self.kernel.effective(p, self.reduction))
         gradient, result = _validate.output(
             "out", out, p.original, self.kernel.output_dtype(p), (p.y_true, p.sample_weight))
-        self.kernel.apply_labels(p, self.binary)
+        self.choose_labels(p)
         self.kernel.add_rows(p, &ignored, out is not None)
         denominator *= fl_row_divisor(self.kernel.loss, p.call.columns)
         p.gradient = self.kernel.output(p, &p.call.gradient, gradient)
