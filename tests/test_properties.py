@@ -82,6 +82,18 @@ def test_a_single_sample_adds_up(case, seed, reduction):
     np.testing.assert_array_equal(total.gradient(y[0], p[0], 2.0), gradient)
 
 
+@pytest.mark.parametrize("case", [c for c in CASES.values() if c.has_axis and c.elementwise], indirect=True,
+                         ids=lambda case: case.name)  # fmt: skip
+def test_losses_of_the_elements_of_a_chunk(case, seed):
+    """A sample that is the whole array is added up element by element."""
+    y, p = batch(case, seed, (5, 3), "float64")
+    losses = np.full(p.shape, np.nan)
+    total = case.make(axis=None).accumulator()
+    total.update(y, p, losses=losses)
+    np.testing.assert_array_equal(losses, case.make(reduction=None)(y[..., None], p[..., None]))
+    assert total.value() == pytest.approx(losses.mean(), rel=1e-13)
+
+
 def test_threads_setting(case):
     before = fl.get_num_threads()
     with fl.threads(3):

@@ -672,7 +672,7 @@ cdef class Kernel:
         return _float64(value) if p.call.dtype == FL_FLOAT64 else _float32(<double><float>value)
 
     cdef cnp.ndarray add_losses(self, Prepared p):
-        p.losses = np.empty(self.losses_shape(p), _float64 if p.call.dtype == FL_FLOAT64 else _float32)
+        p.losses = np.empty((<object>p.y_pred).shape[:p.outer], _float64 if p.call.dtype == FL_FLOAT64 else _float32)
         set_array(&p.call.losses, p.losses, p.outer, 0)
         return p.losses
 
