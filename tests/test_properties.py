@@ -71,6 +71,19 @@ def test_chunks_add_up(case, seed, reduction):
         np.testing.assert_array_equal(gradient, expected)
 
 
+@pytest.mark.parametrize("case", [c for c in CASES.values() if c.convert is not np.asarray], indirect=True,
+                         ids=lambda case: case.name)  # fmt: skip
+def test_hidden_labels_do_not_tell_what_labels_are(case, seed):
+    y, p = batch(case, seed, (6, 3), "float64")
+    y[4] = 0.5
+    weights = np.arange(6) != 4
+    total = case.make().accumulator()
+    for part in (slice(0, 3), slice(3, 6)):
+        total.scan_labels(y[part], weights[part])
+    total.update(y, p, weights)
+    assert total.value() == case.make()(y, p, sample_weight=weights)
+
+
 @pytest.mark.parametrize("reduction", REDUCTIONS[:3])
 def test_a_single_sample_adds_up(case, seed, reduction):
     y, p = batch(case, seed, (1, 5), "float64")

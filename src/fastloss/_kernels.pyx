@@ -752,12 +752,12 @@ cdef class Accumulator:
         self.binary = kernel.sign_labels
         self.needs_labels = kernel.sign_labels
 
-    def scan_labels(self, y_true):
+    def scan_labels(self, y_true, sample_weight=None):
         """To be called with every chunk of y_true before the first update, if `needs_labels`.
 
         Without it the labels of each chunk are told by themselves.
         """
-        cdef Prepared p = self.kernel.prepare(y_true, y_true, None, None)
+        cdef Prepared p = self.kernel.prepare(y_true, y_true, sample_weight, None)
         cdef bint binary
         with nogil:
             binary = fl_labels_are_binary(&p.call)

@@ -158,18 +158,20 @@ class Inputs:
             reason = error
         raise UserError(f"{', '.join(file.name for file in self.files)}: {reason}")
 
+    def weights(self, rows):
+        """The sample_weight of each chunk."""
+        if self.sample_weight is None:
+            return itertools.repeat(None)
+        if self.weight_by_row:
+            return self.sample_weight.chunks(rows)
+        whole = next(self.sample_weight.chunks(self.sample_weight.shape[0]))
+        return itertools.repeat(whole.reshape(self.weight_shape(rows)))
+
     def chunks(self, rows, bar):
         """(first row, y_true, y_pred, sample_weight) of each chunk, shown on the bar when it is done."""
-        if self.sample_weight is None:
-            weights = itertools.repeat(None)
-        elif self.weight_by_row:
-            weights = self.sample_weight.chunks(rows)
-        else:
-            whole = next(self.sample_weight.chunks(self.sample_weight.shape[0]))
-            weights = itertools.repeat(whole.reshape(self.weight_shape(rows)))
         starts = itertools.count(step=rows)
         both = self.y_true.chunks(rows), self.y_pred.chunks(rows)
-        for chunk in zip(starts, *both, weights, strict=False):
+        for chunk in zip(starts, *both, self.weights(rows), strict=False):
             yield chunk
             bar.update(self.nbytes * len(chunk[1]) // max(self.rows, 1))
 
@@ -246,8 +248,8 @@ def run(arguments):
             gradient = stack.enter_context(Output(arguments.gradient))
 
         if accumulator.needs_labels:
-            for y_true in inputs.y_true.chunks(rows):
-                accumulator.scan_labels(y_true)
+            for y_true, weight in zip(inputs.y_true.chunks(rows), inputs.weights(rows), strict=False):
+                accumulator.scan_labels(y_true, weight)
         for start, y_true, y_pred, weight in inputs.chunks(rows, bar):
             out = None if buffer is None else buffer[: len(y_pred)]
             with inputs.errors_located(start):
