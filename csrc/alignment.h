@@ -340,26 +340,6 @@ static fl_status run_alignment(fl_call const *call, ptrdiff_t first, ptrdiff_t l
     return FL_OK;
 }
 
-static int is_masked(fl_call const *call, ptrdiff_t row) {
-    return call->mask.data && !*row_address(call, &call->mask, row);
-}
-
-/* A row that counts. */
-static fl_status count_row(fl_call const *call, ptrdiff_t row, fl_totals *totals) {
-    double weight;
-    fl_sum total = {totals->weight, totals->weight_low};
-    row_weights(call, row, 1, &weight);
-    if (weight != weight) {
-        totals->bad_row = row;
-        return FL_BAD_WEIGHT;
-    }
-    fl_add(&total, weight);
-    totals->weight = total.high;
-    totals->weight_low = total.low;
-    totals->count++;
-    return FL_OK;
-}
-
 /* Labels of rows that are masked are passed over. */
 static fl_status check_alignment(fl_call const *call, ptrdiff_t first, ptrdiff_t last, fl_totals *totals) {
     int64_t label[FL_BLOCK];

@@ -228,6 +228,26 @@ static void row_weights(fl_call const *call, ptrdiff_t first, ptrdiff_t n, doubl
     }
 }
 
+static int is_masked(fl_call const *call, ptrdiff_t row) {
+    return call->mask.data && !*row_address(call, &call->mask, row);
+}
+
+/* A row that counts. */
+static fl_status count_row(fl_call const *call, ptrdiff_t row, fl_totals *totals) {
+    double weight;
+    fl_sum total = {totals->weight, totals->weight_low};
+    row_weights(call, row, 1, &weight);
+    if (weight != weight) {
+        totals->bad_row = row;
+        return FL_BAD_WEIGHT;
+    }
+    fl_add(&total, weight);
+    totals->weight = total.high;
+    totals->weight_low = total.low;
+    totals->count++;
+    return FL_OK;
+}
+
 /* Whether every row counts, with weight 1. */
 static int is_unweighted(fl_call const *call) {
     return !call->sample_weight.data && !call->mask.data && !call->has_ignore_class;
