@@ -19,18 +19,6 @@ def pytest_configure(config):
         raise pytest.UsageError("fastloss offers no instruction set: nothing would be tested")
 
 
-def pytest_collection_modifyitems(config, items):
-    """With `-n 2 --dist loadgroup` a case's exact results are computed by one process only."""
-    if not config.pluginmanager.hasplugin("xdist"):
-        return
-    for item in items:
-        params = item.callspec.params if hasattr(item, "callspec") else {}
-        if "variant" in params:
-            item.add_marker(pytest.mark.xdist_group("-".join(map(str, params["variant"]))))
-        elif "case" in params:
-            item.add_marker(pytest.mark.xdist_group(params["case"].name))
-
-
 def pytest_report_header(config):
     return f"fastloss: {', '.join(ISAS)}; seed {config.getoption('seed')}"
 
