@@ -258,6 +258,8 @@ OTHERS = [
     (lambda out: fl.LossFunctionWrapper(float), TypeError,
      "fn: expected a function of y_true and y_pred, got <class 'float'>"),
     # Names and configurations
+    (lambda out: fl.get("cosine"), ValueError,
+     "unknown loss 'cosine'; did you mean 'cosine_proximity' or 'cosine_similarity' or 'CosineSimilarity'?"),
     (lambda out: fl.get("Bce"), ValueError, "unknown loss 'Bce'; did you mean 'bce' or 'BCE'?"),
     (lambda out: fl.get(" mse "), ValueError, "unknown loss ' mse '; did you mean 'mse' or 'MSE'?"),
     (lambda out: fl.get("nothing at all"), ValueError, f"unknown loss 'nothing at all'; {KNOWN}"),

@@ -228,6 +228,7 @@ def _nearest(name, known):
     for key in known:
         spelt.setdefault(plain_text(key), []).append(key)
     text = plain_text(name)
-    groups = [text] if text in spelt else difflib.get_close_matches(text, spelt, n=3)
+    longer = [known for known in spelt if len(text) > 2 and text in known]
+    groups = [text] if text in spelt else difflib.get_close_matches(text, spelt, n=3) or longer
     near = [key for group in groups for key in spelt[group]]
     return sorted(near, key=lambda key: -difflib.SequenceMatcher(None, name, key).ratio())[:3]

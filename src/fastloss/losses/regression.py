@@ -358,6 +358,8 @@ class Quantile(NativeLoss):
     References: R. Koenker and G. Bassett, Regression quantiles, 1978.
     """
 
+    aliases = ("pinball", "pinball_loss")
+
     def __init__(self, quantile=0.5, reduction=MEAN, name="quantile", dtype=None):
         set_common(self, name, reduction, dtype)
         self.quantile = fraction("quantile", quantile)
