@@ -96,14 +96,21 @@ static void join_maximum(fl_row_sums *sums, double const *candidate, ptrdiff_t n
     double maximum = n > FL_LANES ? -INFINITY : sums->maximum, ties = n > FL_LANES ? 0 : sums->ties;
     int64_t unordered = 0;
     if (n > FL_LANES) {
-#pragma omp simd reduction(max : maximum) reduction(| : unordered)
-        for (ptrdiff_t i = 0; i < n; i++) {
-            maximum = candidate[i] > maximum ? candidate[i] : maximum;
+        double lane[FL_LANES];
+        ptrdiff_t i = 0;
+        for (int j = 0; j < FL_LANES; j++)
+            lane[j] = -INFINITY;
+        for (; i + FL_LANES <= n; i += FL_LANES)
+            for (int j = 0; j < FL_LANES; j++)
+                lane[j] = candidate[i + j] > lane[j] ? candidate[i + j] : lane[j];
+        for (int j = 0; i + j < n; j++)
+            lane[j] = candidate[i + j] > lane[j] ? candidate[i + j] : lane[j];
+        for (int j = 0; j < FL_LANES; j++)
+            maximum = lane[j] > maximum ? lane[j] : maximum;
+        for (i = 0; i < n; i++) {
             unordered |= candidate[i] != candidate[i];
-        }
-#pragma omp simd reduction(+ : ties)
-        for (ptrdiff_t i = 0; i < n; i++)
             ties += candidate[i] == maximum ? 1 : 0;
+        }
         if (maximum == sums->maximum)
             ties += sums->ties;
     } else {
