@@ -324,7 +324,7 @@ def hidden_samples(call):
     return call.hides and (not call.finite or outside or (call.labels and call.bad_labels.any()))
 
 
-@row("mask-and-weights", "error", **PAIR, mask=[True, False], sample_weight=2.0)
+@row("mask-and-weights", "error", "value", **PAIR, mask=[True, False], sample_weight=2.0)
 def mask_and_weights(call):
     ignores = [call.losses_shape] if call.argument("ignore_class") is not None or call.target == "group" else []
     return call.sample_weight is not None and len({a.shape for a in call.weights}.union(ignores)) > 1
