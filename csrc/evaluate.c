@@ -16,8 +16,7 @@ fl_loss_info const fl_losses[] = {
 
 int const fl_loss_count = sizeof fl_losses / sizeof *fl_losses;
 
-/* Elements of a task, and the size of a call below which threads cost more than they bring. */
-#define FL_TASK_ELEMENTS 16384
+/* The size of a call below which threads cost more than they bring. */
 #define FL_SERIAL_ELEMENTS 32768
 #define FL_INLINE_TASKS 64
 
@@ -60,7 +59,16 @@ static ptrdiff_t task_rows(fl_call const *call) {
     return kind == ALIGNMENT ? 1 : fl_block_rows(call->columns);
 }
 
+/* Long rows are split by their kernel, if there are too few for the threads to share. */
+static int splits_rows(fl_call const *call) {
+    fl_kind const kind = fl_losses[call->loss].kind;
+    return call->columns > FL_TASK_ELEMENTS && call->rows < 4 * call->threads &&
+           (kind == POINTWISE_MEAN || kind == POINTWISE_SUM || kind == WEIGHTED_MEAN);
+}
+
 static int thread_count(fl_call const *call) {
+    if (splits_rows(call))
+        return 1;
     ptrdiff_t const steps = fl_losses[call->loss].kind == ALIGNMENT ? call->steps : 1;
     return call->rows * steps * call->columns < FL_SERIAL_ELEMENTS ? 1 : call->threads;
 }
@@ -130,6 +138,7 @@ static void run_task(void *argument, ptrdiff_t index) {
     context->sums[index] = (fl_sum){0, 0};
     fl_status const status = context->table->losses[context->call->loss](
         context->call, first, last, context->factor, &context->sums[index]);
+    fl_fence();
     if (status != FL_OK)
         __atomic_store_n(context->status, status, __ATOMIC_RELAXED);
 }

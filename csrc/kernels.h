@@ -28,6 +28,12 @@ static inline int fl_is_bounded(fl_bounds bounds) {
     return bounds.low < bounds.high && (bounds.low > -INFINITY || bounds.high < INFINITY);
 }
 
+/* Elements of a task: a number of rows, or a part of a long row. */
+#define FL_TASK_ELEMENTS 16384
+
+/* Parts of a long row whose sums are kept at a time. */
+#define FL_WAVE 128
+
 /* Rows first .. last-1: adds their weighted losses to loss and writes the outputs. */
 typedef fl_status fl_kernel(fl_call const *call, ptrdiff_t first, ptrdiff_t last, double factor,
                             fl_sum *loss);

@@ -8,70 +8,10 @@
 
 #include "rows.h"
 
-/* What an element function of a pointwise loss returns. */
-typedef struct {
-    real value, gradient, hessian;
-} fl_element;
-
 /* What an element function of a log-probability returns, with its first and second derivative. */
 typedef struct {
     real value, slope, curvature;
 } fl_term;
-
-/* ---- pointwise ---- */
-
-typedef void pointwise_value_loop(real const *y_true, real const *y_pred, real const *class_weight,
-                                  ptrdiff_t n, real const *parameter, real *value);
-typedef void pointwise_loop(real const *y_true, real const *y_pred, real const *class_weight, ptrdiff_t n,
-                            real const *parameter, real const *scale, real *value, real *gradient,
-                            real *hessian);
-
-typedef struct {
-    pointwise_value_loop *value;
-    pointwise_loop *value_gradient, *gradient_hessian;
-    int divide;   /* by the number of columns */
-    int weighted; /* the element takes the weight of its column */
-} pointwise_loops;
-
-/* A scale of 0 hides a NaN. Outputs may be y_pred itself: each element is read before it is written. */
-#define FL_HIDDEN(scale, x) ((scale) == R(0) ? R(0) : (x) * (scale))
-#define FL_SCALED(x) FL_HIDDEN(scale[i], x)
-
-/* How an element is called. */
-#define FL_PLAIN(element) element(y_true[i], y_pred[i], p)
-#define FL_WEIGHTED(element) element(y_true[i], y_pred[i], class_weight[i], p)
-
-#define FL_POINTWISE_LOOPS(name, element, CALLED)                                                            \
-    static void name##_value(real const *y_true, real const *y_pred, real const *class_weight, ptrdiff_t n,  \
-                             real const *parameter, real *value) {                                           \
-        real const p[FL_MAX_PARAMETERS] = FL_PARAMETERS(parameter);                                          \
-        (void)class_weight;                                                                                  \
-        _Pragma("omp simd") for (ptrdiff_t i = 0; i < n; i++) value[i] = CALLED(element).value;              \
-    }                                                                                                        \
-    static void name##_value_gradient(real const *y_true, real const *y_pred, real const *class_weight,      \
-                                      ptrdiff_t n, real const *parameter, real const *scale, real *value,    \
-                                      real *gradient, real *hessian) {                                       \
-        real const p[FL_MAX_PARAMETERS] = FL_PARAMETERS(parameter);                                          \
-        (void)class_weight, (void)hessian;                                                                   \
-        _Pragma("omp simd") for (ptrdiff_t i = 0; i < n; i++) {                                              \
-            fl_element const t = CALLED(element);                                                            \
-            value[i] = t.value;                                                                              \
-            gradient[i] = FL_SCALED(t.gradient);                                                             \
-        }                                                                                                    \
-    }                                                                                                        \
-    static void name##_gradient_hessian(real const *y_true, real const *y_pred, real const *class_weight,    \
-                                        ptrdiff_t n, real const *parameter, real const *scale, real *value,  \
-                                        real *gradient, real *hessian) {                                     \
-        real const p[FL_MAX_PARAMETERS] = FL_PARAMETERS(parameter);                                          \
-        (void)class_weight, (void)value;                                                                     \
-        _Pragma("omp simd") for (ptrdiff_t i = 0; i < n; i++) {                                              \
-            fl_element const t = CALLED(element);                                                            \
-            gradient[i] = FL_SCALED(t.gradient);                                                             \
-            hessian[i] = FL_SCALED(t.hessian);                                                               \
-        }                                                                                                    \
-    }
-
-#define FL_PARAMETERS(parameter) {parameter[0], parameter[1], parameter[2], parameter[3]}
 
 /* The real form of the parameters of a call, without the first ones, which belong to its link. */
 static void real_parameters(fl_call const *call, int skipped, real *parameter) {
@@ -79,80 +19,7 @@ static void real_parameters(fl_call const *call, int skipped, real *parameter) {
         parameter[i] = i + skipped < FL_MAX_PARAMETERS ? (real)call->parameters[i + skipped] : R(0);
 }
 
-static void run_pointwise(fl_call const *call, ptrdiff_t first, ptrdiff_t last, double factor, fl_sum *loss,
-                          pointwise_loops const *loops) {
-    real true_scratch[FL_BLOCK], pred_scratch[FL_BLOCK], value[FL_BLOCK], scale[FL_BLOCK];
-    real gradient_scratch[FL_BLOCK], hessian_scratch[FL_BLOCK], column_weight[FL_BLOCK];
-    real parameter[FL_MAX_PARAMETERS];
-    double weight[FL_BLOCK], row_loss[FL_BLOCK];
-    ptrdiff_t const columns = call->columns;
-    ptrdiff_t const step = columns < FL_BLOCK ? FL_BLOCK / (columns ? columns : 1) : 1;
-    double const divisor = loops->divide && columns ? (double)columns : 1;
-    int const unweighted = is_unweighted(call), want_rows = !unweighted || call->losses.data;
-    int const want_gradient = call->gradient.data != NULL;
-    real_parameters(call, 0, parameter);
-    if (want_gradient && unweighted)
-        for (ptrdiff_t i = 0; i < FL_BLOCK; i++)
-            scale[i] = (real)factor;
-    for (ptrdiff_t row = first; row < last; row += step) {
-        ptrdiff_t const rows = last - row < step ? last - row : step;
-        if (!unweighted)
-            row_weights(call, row, rows, weight);
-        fl_sum long_row = {0, 0};
-        for (ptrdiff_t column = 0; column < columns; column += FL_BLOCK) {
-            ptrdiff_t const width = columns - column < FL_BLOCK ? columns - column : FL_BLOCK;
-            ptrdiff_t const n = rows * width;
-            fl_block const block = {row, rows, column, width};
-            real const *const y_true = view_labels(call, block, true_scratch);
-            real const *const y_pred = view_pred(call, block, pred_scratch);
-            if (loops->weighted && (columns > FL_BLOCK || row == first))
-                for (ptrdiff_t r = 0, i = 0; r < rows; r++)
-                    for (ptrdiff_t c = 0; c < width; c++, i++)
-                        column_weight[i] = (real)class_weight(call, column + c);
-            if (want_gradient) {
-                real *const gradient = target(call, &call->gradient, block, gradient_scratch);
-                real *const hessian = target(call, &call->hessian, block, hessian_scratch);
-                if (!unweighted)
-                    for (ptrdiff_t r = 0, i = 0; r < rows; r++)
-                        for (ptrdiff_t c = 0; c < width; c++, i++)
-                            scale[i] = (real)(weight[r] * factor);
-                if (hessian) {
-                    loops->gradient_hessian(y_true, y_pred, column_weight, n, parameter, scale, NULL,
-                                            gradient, hessian);
-                    put(call, &call->hessian, block, hessian);
-                } else {
-                    loops->value_gradient(y_true, y_pred, column_weight, n, parameter, scale, value, gradient,
-                                          NULL);
-                }
-                put(call, &call->gradient, block, gradient);
-                if (hessian)
-                    continue;
-            } else {
-                loops->value(y_true, y_pred, column_weight, n, parameter, value);
-            }
-            if (!want_rows)
-                fl_add(loss, sum_block(value, n) / divisor);
-            else if (width < columns)
-                fl_add(&long_row, sum_block(value, n));
-            else
-                for (ptrdiff_t r = 0; r < rows; r++)
-                    row_loss[r] = width == 1 ? (double)value[r] : sum_block(value + r * width, width);
-        }
-        if (!want_rows || call->hessian.data)
-            continue;
-        if (columns == 0)
-            for (ptrdiff_t r = 0; r < rows; r++)
-                row_loss[r] = 0;
-        if (columns > FL_BLOCK)
-            row_loss[0] = fl_value(long_row);
-        for (ptrdiff_t r = 0; r < rows; r++) {
-            double const w = unweighted ? 1 : weight[r];
-            row_loss[r] = w == 0 ? 0 : w * (row_loss[r] / divisor);
-        }
-        put_losses(call, row, rows, row_loss);
-        fl_add(loss, sum_doubles(row_loss, rows));
-    }
-}
+#include "pointwise.h"
 
 /* ---- log-probabilities, from logits or from probabilities ---- */
 
@@ -278,13 +145,6 @@ static ptrdiff_t batch_rows(fl_call const *call) {
     ptrdiff_t const row_bytes = (call->columns + 1) * (ptrdiff_t)sizeof(real);
     ptrdiff_t const rows = FL_BATCH_BYTES / row_bytes;
     return rows < 1 ? 1 : rows < FL_BATCH ? rows : FL_BATCH;
-}
-
-static double sum_row(real const *value, ptrdiff_t n) {
-    double sum = 0;
-    for (ptrdiff_t i = 0; i < n; i++)
-        sum += (double)value[i];
-    return sum;
 }
 
 static void run_dense(fl_call const *call, ptrdiff_t first, ptrdiff_t last, double factor, fl_sum *loss,

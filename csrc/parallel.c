@@ -7,6 +7,32 @@
 
 #include "fastloss.h"
 
+#include <stdio.h>
+
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
+
+void fl_fence(void) {
+#if defined(__SSE2__)
+    _mm_sfence();
+#endif
+}
+
+/* As much as servers have for a few cores, where the system does not say. The processor itself may tell of all
+ * that it has, though few of its cores were lent. */
+ptrdiff_t fl_cache_bytes = 32 << 20;
+
+static void find_cache(void) {
+    FILE *const file = fopen("/sys/devices/system/cpu/cpu0/cache/index3/size", "r");
+    long kilobytes;
+    if (!file)
+        return;
+    if (fscanf(file, "%ldK", &kilobytes) == 1 && kilobytes > 0)
+        fl_cache_bytes = (ptrdiff_t)kilobytes << 10;
+    fclose(file);
+}
+
 #ifdef _OPENMP
 #include <omp.h>
 #include <pthread.h>
@@ -16,7 +42,10 @@ static int forked;
 
 static void mark_forked(void) { forked = 1; }
 
-void fl_parallel_initialize(void) { pthread_atfork(NULL, NULL, mark_forked); }
+void fl_parallel_initialize(void) {
+    find_cache();
+    pthread_atfork(NULL, NULL, mark_forked);
+}
 
 int fl_max_threads(void) {
     if (forked || omp_in_parallel())
@@ -44,7 +73,7 @@ void fl_parallel_for(ptrdiff_t count, int threads, fl_task task, void *context) 
 
 #else
 
-void fl_parallel_initialize(void) {}
+void fl_parallel_initialize(void) { find_cache(); }
 
 int fl_max_threads(void) { return 1; }
 

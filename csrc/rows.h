@@ -8,6 +8,7 @@
 #include "dtype.h"
 #include "fastloss.h"
 #include "kernels.h"
+#include "parallel.h"
 #include "storage.h"
 
 #if FL_REAL_BITS == 32
@@ -21,20 +22,52 @@ FL_DEFINE_LOAD(double, f64)
 
 #define FL_LANES 32
 
+static double sum_first_lanes(double *lane, int width) {
+    for (width /= 2; width > 0; width /= 2)
+        for (int j = 0; j < width; j++)
+            lane[j] += lane[j + width];
+    return lane[0];
+}
+
+static double sum_lanes(double *lane) { return sum_first_lanes(lane, FL_LANES); }
+
+/* Lane j becomes lane j - by, 0 <= by <= FL_LANES. */
+static void turn(double *lane, ptrdiff_t by) {
+    double twice[2 * FL_LANES];
+    if (by % FL_LANES == 0)
+        return;
+    memcpy(twice, lane, FL_LANES * sizeof *lane);
+    memcpy(twice + FL_LANES, lane, FL_LANES * sizeof *lane);
+    memcpy(lane, twice + by, FL_LANES * sizeof *lane);
+}
+
 /* Sums are taken in double over a fixed number of lanes, so that neither the vector width nor the
  * number of threads changes a bit. */
 static double sum_block(real const *value, ptrdiff_t n) {
     double lane[FL_LANES] = {0};
     ptrdiff_t i = 0;
+    if (n <= FL_LANES / 2) {
+        /* The other lanes would add zeros. */
+        int width = FL_LANES / 2;
+        for (; i < n; i++)
+            lane[i] = (double)value[i];
+        while (width / 2 >= n && width > 1)
+            width /= 2;
+        return sum_first_lanes(lane, width);
+    }
     for (; i + FL_LANES <= n; i += FL_LANES)
         for (int j = 0; j < FL_LANES; j++)
             lane[j] += (double)value[i + j];
     for (int j = 0; i + j < n; j++)
         lane[j] += (double)value[i + j];
-    for (int width = FL_LANES / 2; width > 0; width /= 2)
-        for (int j = 0; j < width; j++)
-            lane[j] += lane[j + width];
-    return lane[0];
+    return sum_lanes(lane);
+}
+
+static double sum_row(real const *value, ptrdiff_t n) {
+    double sum = 0;
+    for (ptrdiff_t i = 0; i < n; i++)
+        sum += (double)value[i];
+    return sum;
 }
 
 /* The same with the rounding errors kept. */
@@ -70,10 +103,7 @@ static double sum_doubles(double const *value, ptrdiff_t n) {
             lane[j] += value[i + j];
     for (int j = 0; i + j < n; j++)
         lane[j] += value[i + j];
-    for (int width = FL_LANES / 2; width > 0; width /= 2)
-        for (int j = 0; j < width; j++)
-            lane[j] += lane[j + width];
-    return lane[0];
+    return sum_lanes(lane);
 }
 
 static char *row_address(fl_call const *call, fl_array const *array, ptrdiff_t row) {
@@ -180,14 +210,27 @@ static real const *view(fl_call const *call, fl_array const *array, fl_block blo
     return scratch;
 }
 
+/* Whether outputs are larger than the last-level cache, so that it is of no use to have them there. In place
+ * they are in it already. */
+static int streams(fl_call const *call) {
+    return call->gradient.data != call->y_pred.data &&
+           call->rows * call->columns > fl_cache_bytes / (ptrdiff_t)sizeof(real);
+}
+
 /* Writes a block that was computed in scratch; one computed in place is there already. */
 static void put(fl_call const *call, fl_array const *array, fl_block block, real const *values) {
-    if (in_place(call, array, block) == values)
+    real *const direct = in_place(call, array, block);
+    if (direct == values)
         return;
+    ptrdiff_t const n = block.rows * block.columns;
+    if (direct) {
+        stream(direct, values, n);
+        return;
+    }
     ptrdiff_t stride, run;
     char *const start = row_address(call, array, block.row) + column_run(call, array, block.column, &run);
     if (is_run(call, array, block, &stride)) {
-        store(start, values, stride, block.rows * block.columns, array->storage, array->swapped);
+        store(start, values, stride, n, array->storage, array->swapped);
         return;
     }
     FL_FOR_EACH_PIECE(
@@ -199,8 +242,76 @@ static void put(fl_call const *call, fl_array const *array, fl_block block, real
 static real *target(fl_call const *call, fl_array const *array, fl_block block, real *scratch) {
     if (!array->data)
         return NULL;
-    real *const direct = in_place(call, array, block);
+    real *const direct = streams(call) ? NULL : in_place(call, array, block);
     return direct ? direct : scratch;
+}
+
+/* Rows of an array as one sequence of elements. */
+typedef struct {
+    fl_array const *array;
+    ptrdiff_t first;
+    char *start; /* NULL if the elements have no single stride */
+    ptrdiff_t stride;
+    int is_direct; /* usable where it is */
+} flat_array;
+
+static flat_array flatten(fl_call const *call, fl_array const *array, fl_block block) {
+    flat_array flat = {.array = array, .first = block.row};
+    if (array->data && is_run(call, array, block, &flat.stride))
+        flat.start = row_address(call, array, block.row);
+    flat.is_direct = flat.start && in_place(call, array, block);
+    return flat;
+}
+
+/* The pieces of rows in n elements from a position on. */
+#define FL_FOR_EACH_ROW(call, flat, position, n, BODY)                                                       \
+    for (ptrdiff_t done = 0, width; done < (n); done += width) {                                             \
+        ptrdiff_t const row = (position + done) / (call)->columns,                                           \
+                        column = (position + done) % (call)->columns;                                        \
+        width = (call)->columns - column < (n) - done ? (call)->columns - column : (n) - done;               \
+        fl_block const block = {(flat)->first + row, 1, column, width};                                      \
+        BODY                                                                                                 \
+    }
+
+static real const *view_flat(fl_call const *call, flat_array const *flat, ptrdiff_t position, ptrdiff_t n,
+                             real *scratch) {
+    fl_array const *const array = flat->array;
+    if (flat->is_direct)
+        return (real const *)flat->start + position;
+    if (flat->start)
+        load(scratch, flat->start + position * flat->stride, flat->stride, n, array->storage, array->swapped);
+    else
+        FL_FOR_EACH_ROW(
+            call, flat, position, n, real const *const piece = view(call, array, block, scratch + done);
+            if (piece != scratch + done) memcpy(scratch + done, piece, (size_t)width * sizeof *piece);)
+    return scratch;
+}
+
+static real *target_flat(fl_call const *call, flat_array const *flat, ptrdiff_t position, real *scratch) {
+    return flat->is_direct && !streams(call) ? (real *)flat->start + position : scratch;
+}
+
+static void put_flat(fl_call const *call, flat_array const *flat, ptrdiff_t position, ptrdiff_t n,
+                     real const *values) {
+    fl_array const *const array = flat->array;
+    if (!array->data || (flat->is_direct && (real *)flat->start + position == values))
+        return;
+    if (flat->is_direct)
+        stream((real *)flat->start + position, values, n);
+    else if (flat->start)
+        store(flat->start + position * flat->stride, values, flat->stride, n, array->storage, array->swapped);
+    else
+        FL_FOR_EACH_ROW(call, flat, position, n, put(call, array, block, values + done);)
+}
+
+/* Elements before the first that starts a cache line: of the output that is streamed, else of y_pred. Vectors
+ * that lie across lines take two accesses, and lines that are streamed in parts are written twice. */
+static ptrdiff_t head_of(fl_call const *call, flat_array const *gradient, flat_array const *y_pred,
+                         ptrdiff_t position) {
+    flat_array const *const flat = gradient->is_direct && streams(call) ? gradient : y_pred;
+    uintptr_t const address = (uintptr_t)flat->start + (uintptr_t)position * sizeof(real);
+    ptrdiff_t const head = (ptrdiff_t)(-address % FL_LINE_BYTES / sizeof(real));
+    return flat->is_direct ? head : 0;
 }
 
 /* The labels of n <= FL_BLOCK rows. */
@@ -337,6 +448,16 @@ static real const *view_pred(fl_call const *call, fl_block block, real *scratch)
     return y_pred;
 }
 
+static real const *scaled_labels(fl_call const *call, real const *y_true, ptrdiff_t n, real *scratch) {
+    real const scale = (real)call->label_scale, shift = (real)call->label_shift;
+    if (scale == R(1) && shift == R(0))
+        return y_true;
+#pragma omp simd
+    for (ptrdiff_t i = 0; i < n; i++)
+        scratch[i] = fl_fma(scale, y_true[i], shift);
+    return scratch;
+}
+
 /* y_true of a block: dense, after label_scale, label_shift and the weights of the classes. */
 static real const *view_labels(fl_call const *call, fl_block block, real *scratch) {
     ptrdiff_t const n = block.rows * block.columns;
@@ -351,12 +472,7 @@ static real const *view_labels(fl_call const *call, fl_block block, real *scratc
     } else {
         y_true = view(call, &call->y_true, block, scratch);
         note_bounds(call, y_true, n, call->true_bounds);
-        if (scale != R(1) || shift != R(0)) {
-#pragma omp simd
-            for (ptrdiff_t i = 0; i < n; i++)
-                scratch[i] = fl_fma(scale, y_true[i], shift);
-            y_true = scratch;
-        }
+        y_true = scaled_labels(call, y_true, n, scratch);
     }
     if (call->class_weight && is_dense(call)) {
         for (ptrdiff_t r = 0, i = 0; r < block.rows; r++)
@@ -365,6 +481,14 @@ static real const *view_labels(fl_call const *call, fl_block block, real *scratc
         y_true = scratch;
     }
     return y_true;
+}
+
+/* y_true of a pointwise loss from a position on. */
+static real const *flat_labels(fl_call const *call, flat_array const *flat, ptrdiff_t position, ptrdiff_t n,
+                               real *scratch) {
+    real const *const y_true = view_flat(call, flat, position, n, scratch);
+    note_bounds(call, y_true, n, call->true_bounds);
+    return scaled_labels(call, y_true, n, scratch);
 }
 
 /* The per-row output, if it is wanted. */

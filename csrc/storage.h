@@ -7,6 +7,9 @@
 #define FL_STORAGE_H
 
 #include <string.h>
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
 
 #include "dtype.h"
 #include "fastloss.h"
@@ -168,6 +171,35 @@ static void store(char *to, real const *restrict from, ptrdiff_t stride, ptrdiff
         for (ptrdiff_t i = 0; i < n; i++)
             for (size_t b = 0; b < size; b++)
                 to[i * stride + (ptrdiff_t)(swapped ? size - 1 - b : b)] = target[(size_t)i * size + b];
+}
+
+/* Copies past the caches, where the target has instructions for it: memory is then written without being read
+ * first. The caller's task ends with a fence. */
+#define FL_LINE_BYTES 64
+#if defined(__AVX512F__)
+#define FL_STREAM(to, from) _mm512_stream_si512((void *)(to), _mm512_loadu_si512(from))
+#define FL_STREAM_BYTES 64
+#elif defined(__AVX__)
+#define FL_STREAM(to, from) _mm256_stream_si256((void *)(to), _mm256_loadu_si256((void const *)(from)))
+#define FL_STREAM_BYTES 32
+#elif defined(__SSE2__)
+#define FL_STREAM(to, from) _mm_stream_si128((void *)(to), _mm_loadu_si128((void const *)(from)))
+#define FL_STREAM_BYTES 16
+#endif
+
+static void stream(real *restrict to, real const *restrict from, ptrdiff_t n) {
+#ifdef FL_STREAM
+    ptrdiff_t const step = FL_STREAM_BYTES / sizeof(real);
+    ptrdiff_t i = 0;
+    for (; i < n && (uintptr_t)(to + i) % FL_STREAM_BYTES; i++)
+        to[i] = from[i];
+    for (; i + step <= n; i += step)
+        FL_STREAM(to + i, from + i);
+    for (; i < n; i++)
+        to[i] = from[i];
+#else
+    memcpy(to, from, (size_t)n * sizeof *to);
+#endif
 }
 
 #endif
