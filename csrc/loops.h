@@ -229,6 +229,8 @@ static void run_dense(fl_call const *call, ptrdiff_t first, ptrdiff_t last, doub
 
 #include "softmax.h"
 
+#include "sparse_softmax.h"
+
 #include "normalize.h"
 
 #include "probability.h"

@@ -19,8 +19,8 @@ void fl_fence(void) {
 #endif
 }
 
-/* As much as servers have for a few cores, where the system does not say. The processor itself may tell of all
- * that it has, though few of its cores were lent. */
+/* As much as servers have for a few cores, where the system does not say. The processor itself may tell of
+ * all that it has, though few of its cores were lent. */
 ptrdiff_t fl_cache_bytes = 32 << 20;
 
 static void find_cache(void) {

@@ -22,7 +22,7 @@ FL_DEFINE_LOAD(double, f64)
 
 #define FL_LANES 32
 
-static double sum_first_lanes(double *lane, int width) {
+FL_INLINE double sum_first_lanes(double *lane, int width) {
     for (width /= 2; width > 0; width /= 2)
         for (int j = 0; j < width; j++)
             lane[j] += lane[j + width];

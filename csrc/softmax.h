@@ -110,26 +110,6 @@ static void short_row_statistics(fl_call const *call, fl_block block, real *scra
     }
 }
 
-/* The gradients of a block of rows but for the classes of the labels. */
-static void short_row_gradients(real const *z, fl_block block, double const *maximum, double const *others,
-                                real const *factor, real *gradient) {
-    real shift[FL_BLOCK], inverse[FL_BLOCK], scale[FL_BLOCK];
-    for (ptrdiff_t r = 0, i = 0; r < block.rows; r++) {
-        real const row_inverse = (real)(FL_EXP_SCALE / (1 + others[r]));
-        for (ptrdiff_t c = 0; c < block.columns; c++, i++) {
-            shift[i] = (real)maximum[r];
-            inverse[i] = row_inverse;
-            scale[i] = factor[r];
-        }
-    }
-#pragma omp simd
-    for (ptrdiff_t i = 0; i < block.rows * block.columns; i++) {
-        real const d = z[i] - shift[i];
-        real const e = fl_exp_biased(d, fl_difference_error(z[i], shift[i], d));
-        gradient[i] = FL_SCALED(e * inverse[i]);
-    }
-}
-
 /* Every class at minus infinity has no softmax. */
 static double others_of(softmax_sum sum) { return sum.maximum == -INFINITY ? (double)NAN : sum.others; }
 
@@ -143,15 +123,6 @@ static void sparse_derivatives(real const *z, ptrdiff_t n, sparse_row const *row
     real const maximum = row->maximum, inverse = row->inverse, complement = row->complement;
     real const slope = row->slope, curvature = row->curvature;
     real const gradient_scale = -slope * scale;
-    if (!hessian) {
-#pragma omp simd
-        for (ptrdiff_t i = 0; i < n; i++) {
-            real const d = z[i] - maximum;
-            gradient[i] =
-                gradient_scale * (inverse * fl_exp_biased(d, fl_difference_error(z[i], maximum, d)));
-        }
-        return;
-    }
 #pragma omp simd
     for (ptrdiff_t i = 0; i < n; i++) {
         real const d = z[i] - maximum;
@@ -162,14 +133,14 @@ static void sparse_derivatives(real const *z, ptrdiff_t n, sparse_row const *row
     }
 }
 
-static void run_sparse_softmax(fl_call const *call, ptrdiff_t first, ptrdiff_t last, double factor,
+/* With the Hessian, for which a class that is sure without being the label needs 1 - p_j too. */
+static void run_sparse_hessian(fl_call const *call, ptrdiff_t first, ptrdiff_t last, double factor,
                                fl_sum *loss, sparse_loops const *loops) {
     real scratch[FL_BLOCK], gradient_scratch[FL_BLOCK], hessian_scratch[FL_BLOCK];
     real log_probability[FL_BATCH], value[FL_BATCH], slope[FL_BATCH], curvature[FL_BATCH];
     real parameter[FL_MAX_PARAMETERS];
     double weight[FL_BATCH], row_loss[FL_BATCH], maximum[FL_BATCH], others[FL_BATCH], logit[FL_BATCH];
     double log_sum[FL_BATCH], probability[FL_BATCH], complement[FL_BATCH];
-    real factors[FL_BATCH];
     softmax_sum sums[FL_BATCH];
     int64_t label[FL_BATCH];
     ptrdiff_t const step = batch_rows(call), together = rows_per_block(call);
@@ -208,22 +179,6 @@ static void run_sparse_softmax(fl_call const *call, ptrdiff_t first, ptrdiff_t l
         fl_add(loss, sum_doubles(row_loss, rows));
         if (!call->gradient.data)
             continue;
-        if (together > 1 && !call->hessian.data) {
-            for (ptrdiff_t r = 0; r < rows; r++)
-                factors[r] = (real)(-(double)slope[r] * weight[r] * factor);
-            for (ptrdiff_t r = 0; r < rows; r += together) {
-                fl_block const block = {row + r, rows - r < together ? rows - r : together, 0, call->columns};
-                real *const gradient = target(call, &call->gradient, block, gradient_scratch);
-                short_row_gradients(view(call, &call->y_pred, block, scratch), block, maximum + r, others + r,
-                                    factors + r, gradient);
-                for (ptrdiff_t i = 0; i < block.rows; i++)
-                    if (weight[r + i] != 0)
-                        gradient[i * block.columns + label[r + i]] =
-                            (real)(weight[r + i] * factor * (slope[r + i] * complement[r + i]));
-                put(call, &call->gradient, block, gradient);
-            }
-            continue;
-        }
         for (ptrdiff_t r = 0; r < rows; r++) {
             real const scale = (real)(weight[r] * factor);
             sparse_row const statistics = {.maximum = (real)maximum[r],

@@ -1,0 +1,548 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Losses of the log-probability of an integer label, from logits: value and gradient.
+ *
+ * A row is reduced to the term of its label, t_y, and the sum O of the others, each exp(z) times a power of
+ * two that the row's terms share. Every result is a sum, product or ratio of these, all positive:
+ *   -log p_y = log1p(O/t_y),  p_j = t_j/(O + t_y),  1 - p_y = O/(O + t_y),
+ * so a confident right prediction keeps all its digits, and no maximum has to be found first: scaling by a
+ * power of two is exact, and any power will do that neither overflows nor loses a term that counts. A row is
+ * read once. Rows that fit no window of exponents are taken relative to their maximum, with the rounding
+ * error of the difference.
+ */
+#ifndef FL_SPARSE_SOFTMAX_H
+#define FL_SPARSE_SOFTMAX_H
+
+/* The exponents of a window: terms of logits up to the limit L are at most 2^FL_WINDOW_TOP, so that 2^20 of
+ * them and the reciprocal of their sum are normal; FL_WINDOW_DEPTH below L they leave the normal range. A
+ * label's term of FL_OWN_LEAST times the top still has all that counts above that depth. |L| <=
+ * FL_WINDOW_MOST keeps z - k*ln(2) exact. The limit is FL_WINDOW_ROOM above the first logits of a long row.
+ */
+#if FL_REAL_BITS == 32
+#define FL_WINDOW_TOP 100
+#define FL_WINDOW_DEPTH 156
+#define FL_WINDOW_MOST 190
+#define FL_WINDOW_ROOM 40
+#define FL_OWN_LEAST 0x1p-75
+#define FL_EXP_UNIT 0x1p-100
+#define FL_MANTISSA_BITS 23
+#define FL_EXPONENT_BIAS 127
+#define FL_LOG2_E 0x1.715476p0f
+#else
+#define FL_WINDOW_TOP 600
+#define FL_WINDOW_DEPTH 1123
+#define FL_WINDOW_MOST 290
+#define FL_WINDOW_ROOM 100
+#define FL_OWN_LEAST 0x1p-540
+#define FL_EXP_UNIT 0x1p-600
+#define FL_MANTISSA_BITS 52
+#define FL_EXPONENT_BIAS 1023
+#define FL_LOG2_E 0x1.71547652b82fep0
+#endif
+
+/* How the terms of a row are scaled: term * unit = exp(z - base). */
+typedef struct {
+    int plain;          /* in a window; else relative to base, the maximum */
+    real offset, floor; /* of a window */
+    double base, unit;
+} exp_window;
+
+static exp_window window_below(real limit) {
+    double const k = __builtin_rint((double)limit * 0x1.71547652b82fep0);
+    return (exp_window){.plain = 1,
+                        .offset = (real)((double)FL_REAL(FL_ROUND) + FL_EXPONENT_BIAS + FL_WINDOW_TOP - k),
+                        .floor = limit - R(FL_WINDOW_DEPTH),
+                        .base = k * 0x1.62e42fefa39efp-1,
+                        .unit = FL_EXP_UNIT};
+}
+
+static exp_window window_at(real maximum) {
+    return (exp_window){.base = (double)maximum, .unit = FL_EXP_SCALE};
+}
+
+static int fits_window(real limit) { return limit >= -R(FL_WINDOW_MOST) && limit <= R(FL_WINDOW_MOST); }
+
+/* exp(z) times a power of two, exactly 0 below the floor, NaN for a NaN. z = k ln 2 + r, where z - k times
+ * the high part of ln 2 is exact, so that the error does not grow with |z|. Worst error of the exponential:
+ * float 1.0 ulp, double 1.0 ulp. */
+FL_INLINE real plain_term(real z, real offset, real floor) {
+    real const rounded = fl_fma(z, FL_LOG2_E, offset), k = rounded - offset;
+    real const r = fl_fma(-k, FL_REAL(FL_LN2_LOW), fl_fma(-k, FL_REAL(FL_LN2_HIGH), z));
+    real const scale = FL_REAL(fl_from_bits)(FL_REAL(fl_bits)(rounded) << FL_MANTISSA_BITS);
+    real const term = fl_fma(scale, fl_fma(r * r, FL_REAL(fl_exp_tail)(r), r), scale);
+    return z < floor ? R(0) : term;
+}
+
+/* The window of a row by itself. A power of two changes no bit, so that its neighbours in a block do not
+ * either. */
+static exp_window window_of(real maximum) {
+    return fits_window(maximum) ? window_below(maximum) : window_at(maximum);
+}
+
+FL_INLINE real term_of(real z, exp_window const *window, int const plain) {
+    if (plain)
+        return plain_term(z, window->offset, window->floor);
+    real const maximum = (real)window->base, d = z - maximum;
+    return fl_exp_biased(d, fl_difference_error(z, maximum, d));
+}
+
+/* Whole groups: the terms are added to the lanes; `top` is their largest logit. */
+FL_INLINE void add_groups_as(real const *z, ptrdiff_t n, exp_window const *window, double *lane, real *top,
+                             int const plain) {
+    double sum[FL_LANES];
+    real most[FL_LANES];
+    for (int j = 0; j < FL_LANES; j++) {
+        sum[j] = lane[j];
+        most[j] = top[j];
+    }
+    for (ptrdiff_t group = 0; group < n; group += FL_LANES) {
+        real term[FL_LANES];
+#pragma omp simd
+        for (int j = 0; j < FL_LANES; j++) {
+            term[j] = term_of(z[group + j], window, plain);
+            most[j] = z[group + j] > most[j] ? z[group + j] : most[j];
+        }
+        for (int j = 0; j < FL_LANES; j++)
+            sum[j] += (double)term[j];
+    }
+    for (int j = 0; j < FL_LANES; j++) {
+        lane[j] = sum[j];
+        top[j] = most[j];
+    }
+}
+
+static void add_groups(real const *z, ptrdiff_t n, exp_window const *window, double *lane, real *top) {
+    if (window->plain)
+        add_groups_as(z, n, window, lane, top, 1);
+    else
+        add_groups_as(z, n, window, lane, top, 0);
+}
+
+/* Groups with logits left out, whose terms are then 0: the label's, and the last one of a part. */
+typedef struct {
+    ptrdiff_t count;
+    real z[2 * FL_LANES];
+} odd_groups;
+
+static void keep_group(odd_groups *odd, real const *z, ptrdiff_t n, ptrdiff_t skip) {
+    real *const to = odd->z + odd->count;
+    for (ptrdiff_t i = 0; i < FL_LANES; i++)
+        to[i] = i < n && i != skip ? z[i] : -INFINITY;
+    odd->count += FL_LANES;
+}
+
+/* n logits but for the one at skip, if that is one of them. */
+static void add_terms(real const *z, ptrdiff_t n, ptrdiff_t skip, exp_window const *window, double *lane,
+                      real *top, odd_groups *odd) {
+    ptrdiff_t const whole = n - n % FL_LANES;
+    ptrdiff_t const own = skip < 0 || skip >= whole ? whole : skip - skip % FL_LANES;
+    add_groups(z, own, window, lane, top);
+    if (own < whole) {
+        keep_group(odd, z + own, FL_LANES, skip - own);
+        add_groups(z + own + FL_LANES, whole - own - FL_LANES, window, lane, top);
+    }
+    if (whole < n)
+        keep_group(odd, z + whole, n - whole, skip - whole);
+}
+
+/* Rows of few classes share a block and its window, so that one vector loop runs over all of them. */
+#define FL_FEW_CLASSES (FL_BLOCK / 4)
+#define FL_BLOCK_ROWS 256
+#define FL_FEW_LANES 8
+
+/* What rows are reduced to: t_y and O times the unit, and where they come from. */
+typedef struct {
+    double own[FL_BLOCK_ROWS], others[FL_BLOCK_ROWS];
+    double base[FL_BLOCK_ROWS], unit[FL_BLOCK_ROWS];
+    exp_window window[FL_BLOCK_ROWS]; /* of long rows */
+} sparse_rows;
+
+/* The rows of a task, and parts of one of them. */
+typedef struct {
+    fl_call const *call;
+    flat_array logits, gradient;
+    ptrdiff_t base, start; /* of the row; of the first part */
+    ptrdiff_t label;
+    exp_window window;
+    double *sum;
+    real *top;
+    real inverse, scale, own;
+} sparse_parts;
+
+static ptrdiff_t end_of_part(sparse_parts const *parts, ptrdiff_t start) {
+    ptrdiff_t const end = start + FL_TASK_ELEMENTS;
+    return end < parts->call->columns ? end : parts->call->columns;
+}
+
+static void sum_part(void *argument, ptrdiff_t index) {
+    sparse_parts *const parts = argument;
+    real scratch[FL_BLOCK], top[FL_LANES];
+    double lane[FL_LANES] = {0};
+    odd_groups odd;
+    ptrdiff_t const start = parts->start + index * FL_TASK_ELEMENTS, end = end_of_part(parts, start);
+    ptrdiff_t const step = parts->logits.is_direct ? FL_TASK_ELEMENTS : FL_BLOCK;
+    odd.count = 0;
+    for (int j = 0; j < FL_LANES; j++)
+        top[j] = -INFINITY;
+    for (ptrdiff_t column = start; column < end; column += step) {
+        ptrdiff_t const n = end - column < step ? end - column : step;
+        add_terms(view_flat(parts->call, &parts->logits, parts->base + column, n, scratch), n,
+                  parts->label - column, &parts->window, lane, top, &odd);
+    }
+    add_groups(odd.z, odd.count, &parts->window, lane, top);
+    parts->sum[index] = sum_lanes(lane);
+    parts->top[index] = block_maximum(top, FL_LANES);
+}
+
+/* Columns up to count parts from parts->start on. */
+static ptrdiff_t count_parts(sparse_parts const *parts) {
+    ptrdiff_t const left = parts->call->columns - parts->start;
+    ptrdiff_t const count = (left + FL_TASK_ELEMENTS - 1) / FL_TASK_ELEMENTS;
+    return count < FL_WAVE ? count : FL_WAVE;
+}
+
+/* The sum of the terms but that of the label; their largest logit. */
+static double sum_parts(sparse_parts *parts, real *most) {
+    double sum[FL_WAVE];
+    real top[FL_WAVE];
+    fl_sum others = {0, 0};
+    parts->sum = sum;
+    parts->top = top;
+    *most = -INFINITY;
+    for (parts->start = 0; parts->start < parts->call->columns; parts->start += FL_WAVE * FL_TASK_ELEMENTS) {
+        ptrdiff_t const count = count_parts(parts);
+        fl_parallel_for(count, parts->call->threads, sum_part, parts);
+        for (ptrdiff_t i = 0; i < count; i++) {
+            fl_add(&others, sum[i]);
+            *most = top[i] > *most ? top[i] : *most;
+        }
+    }
+    return fl_value(others);
+}
+
+static real row_maximum(sparse_parts const *parts) {
+    real scratch[FL_BLOCK];
+    real most = -INFINITY;
+    ptrdiff_t const columns = parts->call->columns;
+    for (ptrdiff_t column = 0; column < columns; column += FL_BLOCK) {
+        ptrdiff_t const n = columns - column < FL_BLOCK ? columns - column : FL_BLOCK;
+        real const part =
+            block_maximum(view_flat(parts->call, &parts->logits, parts->base + column, n, scratch), n);
+        most = part > most ? part : most;
+    }
+    return most;
+}
+
+static void sum_long_row(sparse_parts *parts, sparse_rows *sums, ptrdiff_t r) {
+    real scratch[FL_BLOCK];
+    ptrdiff_t const columns = parts->call->columns, few = columns < FL_LANES ? columns : FL_LANES;
+    real const *const first = view_flat(parts->call, &parts->logits, parts->base, few, scratch);
+    real const limit = block_maximum(first, few) + R(FL_WINDOW_ROOM);
+    real const logit = *view_flat(parts->call, &parts->logits, parts->base + parts->label, 1, scratch);
+    real top = -INFINITY;
+    int const fits = fits_window(limit) && !(logit > limit);
+    double others = 0;
+    if (fits) {
+        parts->window = window_below(limit);
+        others = sum_parts(parts, &top);
+    }
+    if (!fits || top > limit) {
+        parts->window = window_of(row_maximum(parts));
+        others = sum_parts(parts, &top);
+    }
+    sums->window[r] = parts->window;
+    sums->base[r] = parts->window.base;
+    sums->unit[r] = parts->window.unit;
+    sums->own[r] = (double)term_of(logit, &parts->window, parts->window.plain) * parts->window.unit;
+    sums->others[r] = others * parts->window.unit;
+}
+
+FL_INLINE void scale_groups_as(real const *z, ptrdiff_t n, exp_window const *window, real inverse, real scale,
+                               real *gradient, int const plain) {
+    for (ptrdiff_t group = 0; group < n; group += FL_LANES)
+#pragma omp simd
+        for (ptrdiff_t i = group; i < group + FL_LANES; i++)
+            gradient[i] = scale * (inverse * term_of(z[i], window, plain));
+}
+
+static void scale_groups(real const *z, ptrdiff_t n, exp_window const *window, real inverse, real scale,
+                         real *gradient) {
+    if (window->plain)
+        scale_groups_as(z, n, window, inverse, scale, gradient, 1);
+    else
+        scale_groups_as(z, n, window, inverse, scale, gradient, 0);
+}
+
+static void put_part(void *argument, ptrdiff_t index) {
+    sparse_parts const *const parts = argument;
+    real scratch[FL_BLOCK], gradient_scratch[FL_BLOCK], group[FL_LANES];
+    ptrdiff_t const start = parts->start + index * FL_TASK_ELEMENTS, end = end_of_part(parts, start);
+    for (ptrdiff_t column = start; column < end; column += FL_BLOCK) {
+        ptrdiff_t const n = end - column < FL_BLOCK ? end - column : FL_BLOCK, whole = n - n % FL_LANES;
+        ptrdiff_t const place = parts->base + column, label = parts->label - column;
+        real const *const z = view_flat(parts->call, &parts->logits, place, n, scratch);
+        real *const gradient = target_flat(parts->call, &parts->gradient, place, gradient_scratch);
+        scale_groups(z, whole, &parts->window, parts->inverse, parts->scale, gradient);
+        if (whole < n) {
+            for (ptrdiff_t i = 0; i < FL_LANES; i++)
+                group[i] = z[whole + i < n ? whole + i : n - 1];
+            scale_groups(group, FL_LANES, &parts->window, parts->inverse, parts->scale, group);
+            memcpy(gradient + whole, group, (size_t)(n - whole) * sizeof *group);
+        }
+        if (label >= 0 && label < n)
+            gradient[label] = parts->own;
+        put_flat(parts->call, &parts->gradient, place, n, gradient);
+    }
+}
+
+static void put_long_row(sparse_parts *parts) {
+    for (parts->start = 0; parts->start < parts->call->columns; parts->start += FL_WAVE * FL_TASK_ELEMENTS)
+        fl_parallel_for(count_parts(parts), parts->call->threads, put_part, parts);
+}
+
+/* The sum of each row of an odd number of terms; few are unrolled. */
+FL_INLINE void sum_odd(double const *term, ptrdiff_t rows, ptrdiff_t columns, double *sum) {
+    for (ptrdiff_t r = 0; r < rows; r++) {
+        double total = term[r * columns];
+        for (ptrdiff_t c = 1; c < columns; c++)
+            total += term[r * columns + c];
+        sum[r] = total;
+    }
+}
+
+static void sum_many(double const *term, ptrdiff_t rows, ptrdiff_t columns, double *sum) {
+    for (ptrdiff_t r = 0; r < rows; r++) {
+        double const *const row = term + r * columns;
+        double total, lane[FL_FEW_LANES] = {0};
+        ptrdiff_t c = 0;
+        for (; c + FL_FEW_LANES <= columns; c += FL_FEW_LANES)
+            for (int j = 0; j < FL_FEW_LANES; j++)
+                lane[j] += row[c + j];
+        for (total = sum_first_lanes(lane, FL_FEW_LANES); c < columns; c++)
+            total += row[c];
+        sum[r] = total;
+    }
+}
+
+/* The sum of each row times the unit: neighbours are added by vectors as often as columns can be halved. */
+static void sum_terms(real const *term, ptrdiff_t rows, ptrdiff_t columns, double unit, double *sum) {
+    double part[FL_BLOCK];
+    if (columns % 2 == 0) {
+        columns /= 2;
+#pragma omp simd
+        for (ptrdiff_t i = 0; i < rows * columns; i++)
+            part[i] = (double)(term[2 * i] + term[2 * i + 1]);
+    } else {
+#pragma omp simd
+        for (ptrdiff_t i = 0; i < rows * columns; i++)
+            part[i] = (double)term[i];
+    }
+    while (columns % 2 == 0) {
+        columns /= 2;
+#pragma omp simd
+        for (ptrdiff_t i = 0; i < rows * columns; i++)
+            part[i] = part[2 * i] + part[2 * i + 1];
+    }
+    if (columns == 3)
+        sum_odd(part, rows, 3, sum);
+    else if (columns == 5)
+        sum_odd(part, rows, 5, sum);
+    else if (columns == 7)
+        sum_odd(part, rows, 7, sum);
+    else if (columns > 1)
+        sum_many(part, rows, columns, sum);
+    for (ptrdiff_t r = 0; r < rows; r++)
+        sum[r] = (columns == 1 ? part[r] : sum[r]) * unit;
+}
+
+static void plain_terms(real const *z, ptrdiff_t n, exp_window const *window, real *term) {
+    for (ptrdiff_t group = 0; group < n; group += FL_LANES)
+#pragma omp simd
+        for (ptrdiff_t i = group; i < group + FL_LANES; i++)
+            term[i] = plain_term(z[i], window->offset, window->floor);
+}
+
+/* A row of a block, relative to its own maximum. */
+static void sum_row_at_maximum(real const *z, ptrdiff_t columns, int64_t label, real *term, sparse_rows *sums,
+                               ptrdiff_t r) {
+    exp_window const window = window_of(block_maximum(z, columns));
+    for (ptrdiff_t c = 0; c < columns; c++)
+        term[c] = term_of(z[c], &window, window.plain);
+    sums->base[r] = window.base;
+    sums->unit[r] = window.unit;
+    sums->own[r] = (double)term[label] * window.unit;
+    term[label] = 0;
+    sum_terms(term, 1, columns, window.unit, &sums->others[r]);
+}
+
+/* The terms of a block of rows, but 0 for the labels. The label of a row that does not count is negative. */
+static void sum_short_rows(real const *z, ptrdiff_t rows, ptrdiff_t columns, int64_t const *label, real *term,
+                           sparse_rows *sums) {
+    real group[FL_LANES];
+    ptrdiff_t const n = rows * columns, whole = n - n % FL_LANES;
+    real const limit = block_maximum(z, n);
+    int const fits = fits_window(limit);
+    exp_window const window = window_below(fits ? limit : R(0));
+    int64_t small = !fits;
+    plain_terms(z, whole, &window, term);
+    if (whole < n) {
+        for (ptrdiff_t i = 0; i < FL_LANES; i++)
+            group[i] = z[whole + i < n ? whole + i : n - 1];
+        plain_terms(group, FL_LANES, &window, term + whole);
+    }
+    for (ptrdiff_t r = 0; r < rows; r++) {
+        sums->base[r] = window.base;
+        sums->unit[r] = window.unit;
+    }
+    for (ptrdiff_t r = 0; r < rows; r++) {
+        real *const own = term + r * columns + label[r];
+        if (label[r] < 0) {
+            sums->own[r] = 1;
+            continue;
+        }
+        sums->own[r] = (double)*own * FL_EXP_UNIT;
+        *own = 0;
+    }
+    sum_terms(term, rows, columns, FL_EXP_UNIT, sums->others);
+#pragma omp simd reduction(| : small)
+    for (ptrdiff_t r = 0; r < rows; r++)
+        small |= sums->own[r] + sums->others[r] < FL_OWN_LEAST;
+    for (ptrdiff_t r = 0; r < rows && small; r++)
+        if (label[r] >= 0 && (!fits || sums->own[r] + sums->others[r] < FL_OWN_LEAST))
+            sum_row_at_maximum(z + r * columns, columns, label[r], term + r * columns, sums, r);
+}
+
+/* The gradients of a block of rows from their terms. */
+static void scale_short_rows(real const *term, ptrdiff_t rows, ptrdiff_t columns, real const *row_inverse,
+                             real const *row_scale, real *gradient) {
+    real inverse[FL_BLOCK + FL_LANES], scale[FL_BLOCK + FL_LANES];
+    for (ptrdiff_t r = 0; r < rows; r++)
+        for (ptrdiff_t c = 0; c < columns; c += FL_LANES / 2)
+            /* More than the row: the next row writes over it. */
+            for (ptrdiff_t i = r * columns + c, j = 0; j < FL_LANES / 2; j++) {
+                inverse[i + j] = row_inverse[r];
+                scale[i + j] = row_scale[r];
+            }
+#pragma omp simd
+    for (ptrdiff_t i = 0; i < rows * columns; i++)
+        gradient[i] = FL_HIDDEN(scale[i], inverse[i] * term[i]);
+}
+
+/* Rows that are worked on together: as many as vectors have elements, or a multiple, if possible. */
+#define FL_VECTOR_ROWS 16
+static ptrdiff_t sparse_batch(ptrdiff_t columns) {
+    ptrdiff_t const rows = columns <= FL_FEW_CLASSES ? FL_BLOCK / (columns ? columns : 1)
+                                                     : FL_BATCH_BYTES / (columns * (ptrdiff_t)sizeof(real));
+    ptrdiff_t const whole = rows < 2 * FL_VECTOR_ROWS ? rows : rows - rows % FL_VECTOR_ROWS;
+    return whole < 1 ? 1 : whole < FL_BLOCK_ROWS ? whole : FL_BLOCK_ROWS;
+}
+
+/* Log-probabilities of labels whose terms are too small for the ratio: there the others' sum is that of all.
+ */
+static __attribute__((noinline)) void find_far_labels(sparse_parts const *parts, ptrdiff_t position,
+                                                      ptrdiff_t rows, int64_t const *label,
+                                                      sparse_rows const *sums, real *log_probability) {
+    real scratch[FL_BLOCK];
+    for (ptrdiff_t r = 0; r < rows; r++) {
+        if (label[r] < 0 || !(sums->own[r] < FL_OWN_LEAST))
+            continue;
+        ptrdiff_t const place = position + r * parts->call->columns + label[r];
+        double const logit = (double)*view_flat(parts->call, &parts->logits, place, 1, scratch);
+        log_probability[r] = (real) - ((sums->base[r] - logit) + fl_log_f64(sums->own[r] + sums->others[r]));
+    }
+}
+
+static void put_hidden_row(sparse_parts const *parts) {
+    real scratch[FL_BLOCK];
+    ptrdiff_t const columns = parts->call->columns;
+    for (ptrdiff_t column = 0; column < columns; column += FL_BLOCK) {
+        ptrdiff_t const n = columns - column < FL_BLOCK ? columns - column : FL_BLOCK;
+        real *const gradient = target_flat(parts->call, &parts->gradient, parts->base + column, scratch);
+        memset(gradient, 0, (size_t)n * sizeof *gradient);
+        put_flat(parts->call, &parts->gradient, parts->base + column, n, gradient);
+    }
+}
+
+static void run_sparse_softmax(fl_call const *call, ptrdiff_t first, ptrdiff_t last, double factor,
+                               fl_sum *loss, sparse_loops const *loops) {
+    real scratch[FL_BLOCK], gradient_scratch[FL_BLOCK], term[FL_BLOCK], parameter[FL_MAX_PARAMETERS];
+    real log_probability[FL_BLOCK_ROWS], value[FL_BLOCK_ROWS], slope[FL_BLOCK_ROWS], curvature[FL_BLOCK_ROWS];
+    real inverse[FL_BLOCK_ROWS], scale[FL_BLOCK_ROWS], own[FL_BLOCK_ROWS];
+    double weight[FL_BLOCK_ROWS], row_loss[FL_BLOCK_ROWS];
+    int64_t label[FL_BLOCK_ROWS];
+    sparse_rows sums;
+    ptrdiff_t const columns = call->columns, step = sparse_batch(columns);
+    int const is_short = columns <= FL_FEW_CLASSES;
+    fl_block const all = {first, last - first, 0, columns};
+    sparse_parts parts = {.call = call,
+                          .logits = flatten(call, &call->y_pred, all),
+                          .gradient = flatten(call, &call->gradient, all)};
+    if (call->hessian.data) {
+        run_sparse_hessian(call, first, last, factor, loss, loops);
+        return;
+    }
+    real_parameters(call, 0, parameter);
+    for (ptrdiff_t row = first; row < last; row += step) {
+        ptrdiff_t const rows = last - row < step ? last - row : step;
+        ptrdiff_t const position = (row - first) * columns;
+        row_class_weights(call, row, rows, label, weight);
+        for (ptrdiff_t r = 0; r < rows; r++)
+            label[r] = weight[r] == 0 ? -1 : label[r];
+        if (is_short)
+            sum_short_rows(view_flat(call, &parts.logits, position, rows * columns, scratch), rows, columns,
+                           label, term, &sums);
+        for (ptrdiff_t r = 0; r < rows && !is_short; r++) {
+            parts.base = position + r * columns;
+            parts.label = label[r];
+            sums.own[r] = sums.others[r] = 1;
+            if (label[r] >= 0)
+                sum_long_row(&parts, &sums, r);
+        }
+        int64_t far = 0;
+#pragma omp simd reduction(| : far)
+        for (ptrdiff_t r = 0; r < rows; r++) {
+            far |= sums.own[r] < FL_OWN_LEAST;
+            log_probability[r] = -fl_log1p((real)(sums.others[r] / sums.own[r]));
+        }
+        if (far)
+            find_far_labels(&parts, position, rows, label, &sums, log_probability);
+        loops->terms(log_probability, rows, parameter, value, slope, curvature);
+        for (ptrdiff_t r = 0; r < rows; r++)
+            row_loss[r] = weight[r] == 0 ? 0 : weight[r] * (double)value[r];
+        put_losses(call, row, rows, row_loss);
+        fl_add(loss, sum_doubles(row_loss, rows));
+        if (!call->gradient.data)
+            continue;
+#pragma omp simd
+        for (ptrdiff_t r = 0; r < rows; r++) {
+            double const reciprocal = 1 / (sums.own[r] + sums.others[r]);
+            double const scaled = weight[r] * factor * (double)slope[r];
+            inverse[r] = (real)(reciprocal * sums.unit[r]);
+            scale[r] = weight[r] == 0 ? R(0) : (real)-scaled;
+            own[r] = (real)(scaled * (sums.others[r] * reciprocal));
+        }
+        if (is_short) {
+            real *const gradient = target_flat(call, &parts.gradient, position, gradient_scratch);
+            scale_short_rows(term, rows, columns, inverse, scale, gradient);
+            for (ptrdiff_t r = 0; r < rows; r++)
+                if (label[r] >= 0)
+                    gradient[r * columns + label[r]] = own[r];
+            put_flat(call, &parts.gradient, position, rows * columns, gradient);
+            continue;
+        }
+        for (ptrdiff_t r = 0; r < rows; r++) {
+            parts.base = position + r * columns;
+            parts.label = label[r];
+            parts.window = sums.window[r];
+            parts.inverse = inverse[r];
+            parts.scale = scale[r];
+            parts.own = own[r];
+            if (label[r] >= 0)
+                put_long_row(&parts);
+            else
+                put_hidden_row(&parts);
+        }
+    }
+}
+
+#endif
