@@ -16,8 +16,6 @@ fl_loss_info const fl_losses[] = {
 
 int const fl_loss_count = sizeof fl_losses / sizeof *fl_losses;
 
-/* The size of a call below which threads cost more than they bring. */
-#define FL_SERIAL_ELEMENTS 32768
 #define FL_INLINE_TASKS 64
 
 ptrdiff_t fl_block_rows(ptrdiff_t columns) {
@@ -67,11 +65,16 @@ static int splits_rows(fl_call const *call) {
             kind == SPARSE_SOFTMAX);
 }
 
+ptrdiff_t fl_work(fl_call const *call) {
+    fl_kind const kind = fl_losses[call->loss].kind;
+    ptrdiff_t const elements = call->rows * call->columns;
+    if (kind == PAIRS)
+        return elements * call->references;
+    return kind == ALIGNMENT ? elements * call->steps : elements;
+}
+
 static int thread_count(fl_call const *call) {
-    if (splits_rows(call))
-        return 1;
-    ptrdiff_t const steps = fl_losses[call->loss].kind == ALIGNMENT ? call->steps : 1;
-    return call->rows * steps * call->columns < FL_SERIAL_ELEMENTS ? 1 : call->threads;
+    return splits_rows(call) || fl_work(call) < FL_SERIAL_WORK ? 1 : call->threads;
 }
 
 static void check_task(void *argument, ptrdiff_t index) {
@@ -94,7 +97,7 @@ static fl_status check(fl_call const *call, fl_row_check *of_rows, fl_totals *to
     if (status == FL_OK) {
         for (ptrdiff_t i = 0; i < tasks; i++)
             context.totals[i] = (fl_totals){0};
-        fl_parallel_for(tasks, call->rows < FL_SERIAL_ELEMENTS ? 1 : call->threads, check_task, &context);
+        fl_parallel_for(tasks, call->rows < FL_SERIAL_WORK ? 1 : call->threads, check_task, &context);
         fl_sum weight = {totals->weight, totals->weight_low};
         for (ptrdiff_t i = 0; i < tasks && status == FL_OK; i++) {
             status = context.status[i];

@@ -20,6 +20,7 @@ extern "C" {
 
 #define FL_MAX_PARAMETERS 4
 #define FL_MAX_DIMENSIONS 16
+#define FL_SERIAL_WORK 32768
 
 /* How the elements of an array lie in memory. */
 typedef enum {
@@ -158,6 +159,9 @@ FL_API double fl_reduce(fl_totals const *totals, fl_reduction reduction);
 
 /* What the loss of a row divides its sum over the columns by: columns, or 1 for a sum. */
 FL_API double fl_row_divisor(int loss, ptrdiff_t columns);
+
+/* Elements that a call looks at. With fewer than FL_SERIAL_WORK of them it does not start threads. */
+FL_API ptrdiff_t fl_work(fl_call const *call);
 
 /* Rows that are summed as one unit. Feeding rows in multiples of this number gives the same bits as
  * feeding them at once. */

@@ -57,11 +57,9 @@ int fl_max_threads(void) {
 char const *fl_parallel_backend(void) { return "OpenMP"; }
 
 void fl_parallel_for(ptrdiff_t count, int threads, fl_task task, void *context) {
-    if (forked || omp_in_parallel())
-        threads = 1;
     if (threads > count)
         threads = (int)count;
-    if (threads > 1) {
+    if (threads > 1 && !forked && !omp_in_parallel()) {
 #pragma omp parallel for num_threads(threads) schedule(dynamic)
         for (ptrdiff_t i = 0; i < count; i++)
             task(context, i);

@@ -68,6 +68,28 @@ class Kernel:
         out: tuple[NDArray[Any], NDArray[Any]] | None,
     ) -> tuple[NDArray[Any], NDArray[Any]]: ...
 
+class Native:
+    @property
+    def _native(self) -> Kernel: ...
+    def _call(
+        self,
+        y_true: ArrayLike,
+        y_pred: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        mask: ArrayLike | None = None,
+    ) -> Any: ...
+    def _value_and_grad(
+        self,
+        y_true: ArrayLike,
+        y_pred: ArrayLike,
+        sample_weight: ArrayLike | None,
+        mask: ArrayLike | None,
+        out: NDArray[Any] | None,
+    ) -> tuple[Any, NDArray[Any]]: ...
+    def _accumulator(self) -> Accumulator: ...
+
+def per_sample(y_true: ArrayLike, y_pred: ArrayLike, loss_class: type, *arguments: Any, **keywords: Any) -> Any: ...
+
 class Accumulator:
     @property
     def needs_labels(self) -> bool: ...

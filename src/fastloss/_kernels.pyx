@@ -4,12 +4,16 @@
 
 import os
 from contextvars import ContextVar
+from functools import lru_cache
 
 import numpy as np
 
 from fastloss import _validate
+from fastloss import reduction as reductions
 
+cimport cython
 cimport numpy as cnp
+from cpython.object cimport PyObject_GenericSetAttr
 from libc.math cimport INFINITY
 from libc.stdint cimport int64_t
 from libc.string cimport memset
@@ -21,6 +25,7 @@ cdef extern from "fastloss.h" nogil:
     enum:
         FL_MAX_PARAMETERS
         FL_MAX_DIMENSIONS
+        FL_SERIAL_WORK
     ctypedef enum fl_storage:
         FL_FLOAT32
         FL_FLOAT64
@@ -123,6 +128,7 @@ cdef extern from "fastloss.h" nogil:
     fl_status fl_prepare(const fl_call *, fl_totals *)
     fl_status fl_check_bounds(const fl_call *, fl_totals *)
     fl_status fl_run(const fl_call *, double, fl_totals *)
+    Py_ssize_t fl_work(const fl_call *)
     double fl_denominator(const fl_totals *, fl_reduction)
     double fl_reduce(const fl_totals *, fl_reduction)
     double fl_row_divisor(int, Py_ssize_t)
@@ -136,6 +142,10 @@ cdef extern from "fastloss.h" nogil:
     int fl_max_threads()
     const char *fl_parallel_backend()
     const char *fl_compiler()
+
+cdef extern from "numpy/arrayobject.h":
+    cnp.ndarray PyArray_NewLikeArray(cnp.ndarray prototype, cnp.NPY_ORDER order, void *dtype, int subok)
+    object PyArray_Scalar(void *data, cnp.dtype dtype, object base)
 
 
 # Instruction sets
@@ -232,8 +242,7 @@ for _dtype, i in (
 ):
     STORAGES[np.dtype(_dtype).num] = i
 
-_float32, _float64 = np.float32, np.float64
-_float32_dtype = np.dtype(np.float32)
+cdef cnp.dtype _float32_dtype = np.dtype(np.float32), _float64_dtype = np.dtype(np.float64)
 
 
 cdef cnp.ndarray to_array(str name, object value):
@@ -262,6 +271,76 @@ cdef inline void set_array(fl_array *to, cnp.ndarray array, int outer, int inner
     if inner > 1:
         for d in range(inner):
             to.inner_strides[d] = cnp.PyArray_STRIDE(array, outer + d)
+
+
+cdef inline bint is_exact(object value, bint mask):
+    """Whether `value` is an array that the kernels read as it is."""
+    if not cnp.PyArray_CheckExact(value):
+        return False
+    cdef int number = cnp.PyArray_TYPE(value)
+    return number == cnp.NPY_BOOL if mask else number < 24 and STORAGES[number] >= 0
+
+
+cdef inline bint has_shape(cnp.ndarray array, int ndim, const Py_ssize_t *shape):
+    cdef int d
+    if cnp.PyArray_NDIM(array) != ndim:
+        return False
+    for d in range(ndim):
+        if cnp.PyArray_DIM(array, d) != shape[d]:
+            return False
+    return True
+
+
+cdef bint are_apart(cnp.ndarray a, cnp.ndarray b):
+    """Whether the memory from the first to the last byte of one array and that of the other are disjoint."""
+    cdef char *low[2]
+    cdef char *high[2]
+    cdef cnp.ndarray array
+    cdef Py_ssize_t reach
+    cdef int d, k
+    for k in range(2):
+        array = b if k else a
+        if array is None:
+            return True
+        low[k] = <char *>cnp.PyArray_DATA(array)
+        high[k] = low[k] + cnp.PyArray_ITEMSIZE(array)
+        for d in range(cnp.PyArray_NDIM(array)):
+            if cnp.PyArray_DIM(array, d) == 0:
+                return True
+            reach = cnp.PyArray_STRIDE(array, d) * (cnp.PyArray_DIM(array, d) - 1)
+            if reach < 0:
+                low[k] += reach
+            else:
+                high[k] += reach
+    return high[0] <= low[1] or high[1] <= low[0]
+
+
+cdef bint is_separate(object out, Prepared p):
+    """Whether `out` is so plainly an array to write to that `_validate.output` need not look closer."""
+    cdef cnp.ndarray y_pred = p.original, array
+    cdef int d
+    cdef bint in_place
+    if not cnp.PyArray_CheckExact(out):
+        return False
+    array = out
+    if (not has_shape(array, cnp.PyArray_NDIM(y_pred), <Py_ssize_t *>cnp.PyArray_DIMS(y_pred))
+            or cnp.PyArray_TYPE(array) != cnp.PyArray_TYPE(y_pred) or not cnp.PyArray_ISNOTSWAPPED(array)
+            or not cnp.PyArray_ISWRITEABLE(array)
+            or not (cnp.PyArray_IS_C_CONTIGUOUS(array) or cnp.PyArray_IS_F_CONTIGUOUS(array))):
+        return False
+    in_place = cnp.PyArray_DATA(array) == cnp.PyArray_DATA(y_pred)
+    for d in range(cnp.PyArray_NDIM(array)):
+        in_place = in_place and cnp.PyArray_STRIDE(array, d) == cnp.PyArray_STRIDE(y_pred, d)
+    return ((in_place or are_apart(array, y_pred)) and are_apart(array, p.y_true) and are_apart(array, p.sample_weight)
+            and are_apart(array, p.mask) and are_apart(array, p.reference))
+
+
+cdef object written(cnp.ndarray array, object out):
+    """What to return of a derivative that was written to `array`."""
+    if out is None or out is array:
+        return array
+    out[...] = array
+    return out
 
 
 cdef inline bint joins(const fl_array *array, int d, Py_ssize_t extent) noexcept nogil:
@@ -336,9 +415,53 @@ cdef void coalesce_columns(fl_call *call) noexcept nogil:
             arrays[k].column_stride = arrays[k].inner_strides[call.inner_dimensions - 1]
 
 
+cdef inline void map_signs(fl_call *call) noexcept nogil:
+    """Labels 0 and 1 become -1 and 1."""
+    call.label_scale, call.label_shift = 2, -1
+
+
+cdef fl_status evaluate(fl_call *call, fl_totals *totals, const fl_totals *divisor, fl_reduction reduction, bint tell_signs,
+                        bint look_first) noexcept nogil:
+    """Counts and checks the rows, and computes.
+
+    Args:
+        totals: Where the sums are added.
+        divisor: The totals that derivatives are divided by, as the reduction does; NULL: by 1.
+        tell_signs: Whether labels of 0 and 1 alone stand for -1 and 1.
+        look_first: All that is wrong is to be found before anything is written, as outputs are the user's arrays.
+    """
+    cdef fl_totals found = fl_totals(0, 0, 0, 0, 0, 0, 0)
+    cdef fl_status status
+    cdef double factor = 1
+    coalesce(call)
+    if call.inner_dimensions > 1:
+        coalesce_columns(call)
+    if tell_signs and fl_labels_are_binary(call):
+        map_signs(call)
+    status = fl_prepare(call, totals)
+    if status == FL_OK and look_first:
+        status = fl_check_bounds(call, &found)
+        totals.bad_row, totals.bad_column = found.bad_row, found.bad_column
+        if status == FL_OK:
+            # What is left is in rows that do not count, and where out is y_pred the run leaves nothing to look at.
+            call.true_bounds = call.pred_bounds = fl_bounds(0, 0)
+    if status != FL_OK:
+        return status
+    if divisor != NULL:
+        factor = fl_denominator(divisor, reduction) * fl_row_divisor(call.loss, call.columns)
+        factor = 0 if factor == 0 else 1 / factor
+    return fl_run(call, factor, totals)
+
+
+# Least work for which other Python threads are let run: giving the GIL back and taking it again is 0.1 us.
+cdef enum:
+    FREE_WORK = 4096
+
+
+@cython.freelist(8)
 cdef class Prepared:
-    """The arrays of one call, kept alive, and their C form."""
-    cdef fl_call call
+    """The arrays of one call, kept alive, and their C form, which is the caller's."""
+    cdef fl_call *call
     cdef cnp.ndarray original  # y_pred as given
     # y_true and y_pred with the axes of a sample's elements last: `inner` of them, after `outer` others.
     cdef cnp.ndarray y_true, y_pred, sample_weight, mask, losses, gradient, hessian, class_weight
@@ -349,8 +472,10 @@ cdef class Prepared:
     # The whole array is one sample, unless weights or a mask tell the elements apart.
     cdef bint single
     cdef object axes  # that were moved last, or None
+    cdef Py_ssize_t work
 
 
+@cython.final
 cdef class Kernel:
     """A native loss with its parameters: immutable, safe to share between threads.
 
@@ -425,33 +550,30 @@ cdef class Kernel:
         """Whether a sample is more than a row of elements: its losses have one axis, the batch."""
         return self.kind == ALIGNMENT or self.kind == PAIRS
 
-    cdef Prepared prepare_structured(self, object y_true_in, object y_pred_in, object sample_weight, object mask):
+    cdef Prepared prepare_structured(self, fl_call *call, object y_true_in, object y_pred_in, object sample_weight,
+                                     object mask):
         cdef Prepared p = Prepared.__new__(Prepared)
-        cdef fl_call *call = &p.call
         cdef cnp.ndarray y_true = to_array("y_true", y_true_in), y_pred = to_array("y_pred", y_pred_in)
         cdef int ndim, k
-        cdef Py_ssize_t elements
 
         if self.kind == ALIGNMENT:
             _validate.sequences(y_true, y_pred)
         else:
             y_true = _validate.group_labels("y_true", y_true, "y_pred", y_pred)
         ndim = cnp.PyArray_NDIM(y_pred)
-        p.original, p.y_true, p.y_pred = y_pred, y_true, y_pred
+        p.call, p.original, p.y_true, p.y_pred = call, y_pred, y_true, y_pred
         p.outer, p.inner = 1, ndim - 1
         memset(call, 0, sizeof(fl_call))
-        call.loss, call.threads, call.dimensions = self.loss, 1, 1
+        call.loss, call.dimensions = self.loss, 1
         call.dtype = FL_FLOAT64 if storage_of(y_pred) == FL_FLOAT64 else FL_FLOAT32
         if self.dtype >= 0:
             call.dtype = self.dtype
         call.rows = call.shape[0] = cnp.PyArray_DIM(y_pred, 0)
         call.columns = cnp.PyArray_DIM(y_pred, ndim - 1)
-        elements = call.rows * call.columns
         set_array(&call.y_pred, y_pred, 1, p.inner)
         if self.kind == ALIGNMENT:
             set_array(&call.y_true, y_true, 1, 1)
             call.steps, call.label_columns = cnp.PyArray_DIM(y_pred, 1), cnp.PyArray_DIM(y_true, 1)
-            elements *= call.steps
         else:
             set_array(&call.y_true, y_true, 1, 0)
             call.references = call.rows
@@ -460,7 +582,6 @@ cdef class Kernel:
                 set_array(&call.reference_label, p.reference_label, 1, 0)
                 set_array(&call.reference, p.reference, 1, 1)
                 call.references = cnp.PyArray_DIM(p.reference, 0)
-            elements *= call.references
         shape = (call.rows,)
         if sample_weight is not None:
             p.sample_weight = _validate.per_sample("sample_weight", sample_weight, shape)
@@ -470,26 +591,31 @@ cdef class Kernel:
             set_array(&call.mask, p.mask, 1, 0)
         for k in range(FL_MAX_PARAMETERS):
             call.parameters[k] = self.parameters[k]
-        if elements >= 32768:
-            call.threads = get_num_threads()
         return p
 
-    cdef Prepared prepare(self, object y_true_in, object y_pred_in, object sample_weight, object mask):
+    cdef Prepared prepare(self, fl_call *call, object y_true_in, object y_pred_in, object sample_weight, object mask):
+        cdef Prepared p
         if self.is_structured():
-            return self.prepare_structured(y_true_in, y_pred_in, sample_weight, mask)
+            p = self.prepare_structured(call, y_true_in, y_pred_in, sample_weight, mask)
+        else:
+            p = self.prepare_rows(call, y_true_in, y_pred_in, sample_weight, mask)
+        p.work = fl_work(call)
+        call.threads = get_num_threads() if p.work >= FL_SERIAL_WORK else 1
+        return p
+
+    cdef Prepared prepare_rows(self, fl_call *call, object y_true_in, object y_pred_in, object sample_weight,
+                               object mask):
         cdef Prepared p = Prepared.__new__(Prepared)
-        cdef fl_call *call = &p.call
         cdef cnp.ndarray y_true = to_array("y_true", y_true_in), y_pred = to_array("y_pred", y_pred_in)
         cdef int ndim = cnp.PyArray_NDIM(y_pred), d, k
         cdef bint same
 
-        same = cnp.PyArray_NDIM(y_true) == ndim - self.is_sparse() and ndim > 0 and self.last_axis
+        same = cnp.PyArray_NDIM(y_true) == ndim - self.is_sparse() and ndim > 0 and (self.last_axis or self.axis is None)
         if same:
             for d in range(cnp.PyArray_NDIM(y_true)):
                 same = same and cnp.PyArray_DIM(y_true, d) == cnp.PyArray_DIM(y_pred, d)
-        p.original = y_pred
-        p.axes = None
-        p.inner = 1
+        p.call, p.original = call, y_pred
+        p.inner = 1 if self.last_axis else ndim
         if not same:
             y_true, y_pred, p.axes, p.inner = _validate.align(y_true, y_pred, self.axis, self.is_sparse())
             ndim = cnp.PyArray_NDIM(y_pred)
@@ -503,7 +629,7 @@ cdef class Kernel:
             p.inner = 0
         p.outer = ndim - p.inner
 
-        call.loss, call.threads = self.loss, 1
+        call.loss = self.loss
         if self.dtype >= 0:
             call.dtype = self.dtype
         else:
@@ -519,17 +645,16 @@ cdef class Kernel:
         set_array(&call.y_pred, y_pred, p.outer, p.inner)
         set_array(&call.y_true, y_true, p.outer, 0 if self.is_sparse() else p.inner)
         call.sample_weight.data = call.mask.data = call.losses.data = NULL
-        call.gradient.data = call.hessian.data = NULL
-        if sample_weight is not None or mask is not None:
-            shape = self.losses_shape(p)
-            if sample_weight is not None:
-                p.sample_weight = self.spread(p, _validate.per_sample("sample_weight", sample_weight, shape))
-                p.single = p.single and (self.axis is None or cnp.PyArray_NDIM(np.asarray(sample_weight)) == 0)
-                set_array(&call.sample_weight, p.sample_weight, p.outer, 0)
-            if mask is not None:
-                p.mask = self.spread(p, _validate.per_sample("mask", mask, shape))
-                p.single = p.single and (self.axis is None or cnp.PyArray_NDIM(np.asarray(mask)) == 0)
-                set_array(&call.mask, p.mask, p.outer, 0)
+        call.gradient.data = call.hessian.data = call.reference.data = call.reference_label.data = NULL
+        call.steps = call.label_columns = call.references = 0
+        if sample_weight is not None:
+            p.sample_weight = self.per_row(p, "sample_weight", sample_weight)
+            p.single = p.single and (self.axis is None or cnp.PyArray_NDIM(np.asarray(sample_weight)) == 0)
+            set_array(&call.sample_weight, p.sample_weight, p.outer, 0)
+        if mask is not None:
+            p.mask = self.per_row(p, "mask", mask)
+            p.single = p.single and (self.axis is None or cnp.PyArray_NDIM(np.asarray(mask)) == 0)
+            set_array(&call.mask, p.mask, p.outer, 0)
         if p.outer == 0:
             call.dimensions = 1
             call.shape[0] = 1
@@ -552,27 +677,30 @@ cdef class Kernel:
             call.class_weight_stride = p.class_weight.size > 1
         call.true_bounds, call.pred_bounds = self.true_bounds, self.pred_bounds
         call.out_of_bounds = NULL
-        if call.rows * call.columns >= 32768:
-            call.threads = get_num_threads()
         return p
 
-    cdef tuple losses_shape(self, Prepared p):
-        """The shape of the per-sample losses; of a flat mean over all, when it is taken per element."""
+    cdef cnp.ndarray per_row(self, Prepared p, str name, object given):
+        """A weight or mask of the samples as one of the rows."""
         cdef int d
         if self.axis is None:
-            return ()
-        return tuple([p.call.shape[d] for d in range(p.outer)])
+            # All is one sample.
+            array = _validate.per_sample(name, given, ())
+            return np.broadcast_to(array, (<object>p.y_pred).shape) if p.flat else array
+        if is_exact(given, name == "mask") and has_shape(given, p.outer, p.call.shape):
+            return given
+        return _validate.per_sample(name, given, tuple([p.call.shape[d] for d in range(p.outer)]))
 
-    cdef cnp.ndarray spread(self, Prepared p, object array):
-        """A weight or mask of the samples as one of the rows."""
-        return np.broadcast_to(array, (<object>p.y_pred).shape) if p.flat and self.axis is None else array
-
-    cdef object output_dtype(self, Prepared p):
-        """Gradients are stored as y_pred is, integers apart."""
-        if storage_of(p.y_pred) > FL_BFLOAT16:
-            return _float32_dtype
-        dtype = p.y_pred.dtype
-        return dtype if cnp.PyArray_ISNOTSWAPPED(p.y_pred) else dtype.newbyteorder("=")
+    cdef cnp.ndarray place(self, Prepared p, str name, object out):
+        """Where to write a derivative: `out`, unless that overlaps an input, or a new array."""
+        cdef cnp.ndarray y_pred = p.original
+        cdef bint as_given = storage_of(y_pred) <= FL_BFLOAT16 and cnp.PyArray_ISNOTSWAPPED(y_pred)
+        if as_given and out is None:
+            return PyArray_NewLikeArray(y_pred, cnp.NPY_KEEPORDER, NULL, 0)
+        if as_given and is_separate(out, p):
+            return out
+        # Stored as y_pred is, integers apart.
+        dtype = _float32_dtype if storage_of(y_pred) > FL_BFLOAT16 else y_pred.dtype.newbyteorder("=")
+        return _validate.output(name, out, y_pred, dtype, (p.y_true, p.sample_weight, p.mask, p.reference))
 
     cdef cnp.ndarray output(self, Prepared p, fl_array *to, cnp.ndarray array):
         """Points a C output at an array of the shape that y_pred was given in."""
@@ -584,17 +712,6 @@ cdef class Kernel:
             view = _validate.move_last(view, p.axes)
         set_array(to, view, p.outer, p.inner)
         return view
-
-    cdef void choose_labels(self, Prepared p):
-        cdef bint binary
-        if self.sign_labels:
-            with nogil:
-                binary = fl_labels_are_binary(&p.call)
-            self.apply_labels(p, binary)
-
-    cdef void apply_labels(self, Prepared p, bint binary):
-        if binary:
-            p.call.label_scale, p.call.label_shift = 2, -1
 
     cdef int check(self, Prepared p, fl_status status, fl_totals *totals) except -1:
         if status == FL_OK:
@@ -625,28 +742,16 @@ cdef class Kernel:
             raise _validate.bad_group("ref_labels", p.reference_label, totals.bad_row)
         raise _validate.bad_group("y_true", p.y_true, totals.bad_row)
 
-    cdef int add_rows(self, Prepared p, fl_totals *totals, bint keep_outputs=False) except -1:
-        """Counts and checks the rows; all that is wrong is to be found now if outputs are the user's arrays."""
+    cdef int evaluate(self, Prepared p, fl_totals *totals, const fl_totals *divisor, fl_reduction reduction,
+                      bint keep_outputs, bint told=False) except -1:
+        """See the function; `told`: what 0 and 1 mean as labels is settled."""
         cdef fl_status status
-        cdef fl_totals found = fl_totals(0, 0, 0, 0, 0, 0, 0)
-        with nogil:
-            status = fl_prepare(&p.call, totals)
-        self.check(p, status, totals)
-        if keep_outputs and self.bounded:
+        cdef bint tell = self.sign_labels and not told, look = keep_outputs and self.bounded
+        if p.work >= FREE_WORK:
             with nogil:
-                status = fl_check_bounds(&p.call, &found)
-            self.check(p, status, &found)
-            # What is left is in rows that do not count, and where out is y_pred the run leaves nothing to look at.
-            p.call.true_bounds = p.call.pred_bounds = fl_bounds(0, 0)
-        return 0
-
-    cdef int run(self, Prepared p, double factor, fl_totals *totals) except -1:
-        cdef fl_status status
-        with nogil:
-            coalesce(&p.call)
-            if p.call.inner_dimensions > 1:
-                coalesce_columns(&p.call)
-            status = fl_run(&p.call, factor, totals)
+                status = evaluate(p.call, totals, divisor, reduction, tell, look)
+        else:
+            status = evaluate(p.call, totals, divisor, reduction, tell, look)
         return self.check(p, status, totals)
 
     cdef fl_reduction effective(self, Prepared p, fl_reduction reduction):
@@ -669,66 +774,57 @@ cdef class Kernel:
 
     cdef object scalar(self, Prepared p, double value):
         # Rounded in C, where overflow to inf does not warn.
-        return _float64(value) if p.call.dtype == FL_FLOAT64 else _float32(<double><float>value)
+        cdef float single = <float>value
+        if p.call.dtype == FL_FLOAT64:
+            return PyArray_Scalar(&value, _float64_dtype, None)
+        return PyArray_Scalar(&single, _float32_dtype, None)
 
-    cdef cnp.ndarray add_losses(self, Prepared p):
-        p.losses = np.empty((<object>p.y_pred).shape[:p.outer], _float64 if p.call.dtype == FL_FLOAT64 else _float32)
+    cdef object add_losses(self, Prepared p):
+        p.losses = cnp.PyArray_EMPTY(
+            p.outer, <cnp.npy_intp *>p.call.shape, cnp.NPY_FLOAT64 if p.call.dtype == FL_FLOAT64 else cnp.NPY_FLOAT32, 0)
         set_array(&p.call.losses, p.losses, p.outer, 0)
-        return p.losses
 
-    def value(self, y_true, y_pred, sample_weight, mask, int reduction):
+    cdef object result(self, Prepared p, const fl_totals *totals, fl_reduction reduction):
+        """The reduced value, or the losses."""
+        if reduction == FL_NONE:
+            return p.losses if p.outer else p.losses[()]
+        return self.scalar(p, fl_reduce(totals, reduction))
+
+    cpdef value(self, y_true, y_pred, sample_weight, mask, int reduction):
         """The reduced value, or the weighted losses of the samples."""
-        cdef Prepared p = self.prepare(y_true, y_pred, sample_weight, mask)
+        cdef fl_call call
+        cdef Prepared p = self.prepare(&call, y_true, y_pred, sample_weight, mask)
         cdef fl_totals totals = fl_totals(0, 0, 0, 0, 0, 0, 0)
         cdef fl_reduction kind = self.effective(p, <fl_reduction>reduction)
-        self.choose_labels(p)
         if kind == FL_NONE:
             self.add_losses(p)
-        self.add_rows(p, &totals)
-        self.run(p, 1, &totals)
-        if kind == FL_NONE:
-            return p.losses if p.losses.ndim else p.losses[()]
-        return self.scalar(p, fl_reduce(&totals, kind))
+        self.evaluate(p, &totals, NULL, kind, False)
+        return self.result(p, &totals, kind)
 
-    def value_and_grad(self, y_true, y_pred, sample_weight, mask, int reduction, out):
+    cpdef value_and_grad(self, y_true, y_pred, sample_weight, mask, int reduction, out):
         """The value, and its gradient with respect to y_pred."""
-        cdef Prepared p = self.prepare(y_true, y_pred, sample_weight, mask)
+        cdef fl_call call
+        cdef Prepared p = self.prepare(&call, y_true, y_pred, sample_weight, mask)
         cdef fl_totals totals = fl_totals(0, 0, 0, 0, 0, 0, 0)
         cdef fl_reduction kind = self.effective(p, <fl_reduction>reduction)
-        cdef double denominator
-        gradient, result = _validate.output(
-            "out", out, p.original, self.output_dtype(p), (p.y_true, p.sample_weight, p.mask, p.reference))
-        self.choose_labels(p)
+        gradient = self.place(p, "out", out)
         if kind == FL_NONE:
             self.add_losses(p)
-        self.add_rows(p, &totals, out is not None)
-        denominator = fl_denominator(&totals, kind) * fl_row_divisor(self.loss, p.call.columns)
-        p.gradient = self.output(p, &p.call.gradient, gradient)
-        self.run(p, 0 if denominator == 0 else 1 / denominator, &totals)
-        if result is not gradient:
-            result[...] = gradient
-        if kind == FL_NONE:
-            return (p.losses if p.losses.ndim else p.losses[()]), result
-        return self.scalar(p, fl_reduce(&totals, kind)), result
+        p.gradient = self.output(p, &call.gradient, gradient)
+        self.evaluate(p, &totals, &totals, kind, out is not None)
+        return self.result(p, &totals, kind), written(gradient, out)
 
     def grad_and_hess(self, y_true, y_pred, sample_weight, out):
         """Gradient and Hessian diagonal of each element's own loss, times the weights."""
-        cdef Prepared p = self.prepare(y_true, y_pred, sample_weight, None)
+        cdef fl_call call
+        cdef Prepared p = self.prepare(&call, y_true, y_pred, sample_weight, None)
         cdef fl_totals totals = fl_totals(0, 0, 0, 0, 0, 0, 0)
-        dtype, inputs = self.output_dtype(p), (p.y_true, p.sample_weight)
         gradient_out, hessian_out = _validate.output_pair(out)
-        gradient, gradient_result = _validate.output("out[0]", gradient_out, p.original, dtype, inputs)
-        hessian, hessian_result = _validate.output("out[1]", hessian_out, p.original, dtype, inputs)
-        self.choose_labels(p)
-        self.add_rows(p, &totals, out is not None)
-        p.gradient = self.output(p, &p.call.gradient, gradient)
-        p.hessian = self.output(p, &p.call.hessian, hessian)
-        self.run(p, 1, &totals)
-        if gradient_result is not gradient:
-            gradient_result[...] = gradient
-        if hessian_result is not hessian:
-            hessian_result[...] = hessian
-        return gradient_result, hessian_result
+        gradient, hessian = self.place(p, "out[0]", gradient_out), self.place(p, "out[1]", hessian_out)
+        p.gradient = self.output(p, &call.gradient, gradient)
+        p.hessian = self.output(p, &call.hessian, hessian)
+        self.evaluate(p, &totals, NULL, FL_NONE, out is not None)
+        return written(gradient, gradient_out), written(hessian, hessian_out)
 
 
 cdef class Accumulator:
@@ -757,18 +853,19 @@ cdef class Accumulator:
 
         Without it the labels of each chunk are told by themselves.
         """
-        cdef Prepared p = self.kernel.prepare(y_true, y_true, sample_weight, None)
+        cdef fl_call call
+        self.kernel.prepare(&call, y_true, y_true, sample_weight, None)
         cdef bint binary
         with nogil:
-            binary = fl_labels_are_binary(&p.call)
+            binary = fl_labels_are_binary(&call)
         self.binary = self.binary and binary
         self.scanned = True
 
-    cdef void choose_labels(self, Prepared p):
-        if self.scanned:
-            self.kernel.apply_labels(p, self.binary)
-        else:
-            self.kernel.choose_labels(p)
+    cdef int evaluate(self, Prepared p, fl_totals *totals, const fl_totals *divisor, fl_reduction reduction,
+                      bint keep_outputs) except -1:
+        if self.scanned and self.binary:
+            map_signs(p.call)
+        return self.kernel.evaluate(p, totals, divisor, reduction, keep_outputs, self.scanned)
 
     def block_rows(self, shape):
         """Rows of y_pred that chunks are to be a multiple of."""
@@ -787,34 +884,28 @@ cdef class Accumulator:
 
     def update(self, y_true, y_pred, sample_weight=None, losses=None):
         """Adds the rows of a chunk; losses receives their weighted losses."""
-        cdef Prepared p = self.kernel.prepare(y_true, y_pred, sample_weight, None)
+        cdef fl_call call
+        cdef Prepared p = self.kernel.prepare(&call, y_true, y_pred, sample_weight, None)
         # A chunk that is refused adds nothing.
         cdef fl_totals totals = self.totals
         self.kernel.effective(p, self.reduction)
-        self.choose_labels(p)
         if losses is not None:
             self.kernel.add_losses(p)
-        self.kernel.add_rows(p, &totals)
-        self.kernel.run(p, 1, &totals)
+        self.evaluate(p, &totals, NULL, FL_NONE, False)
         if losses is not None:
             losses[...] = p.losses
         self.totals, self.single = totals, p.single
 
     def gradient(self, y_true, y_pred, sample_weight=None, out=None):
         """The chunk's part of the gradient of the reduced value, after the last update."""
-        cdef Prepared p = self.kernel.prepare(y_true, y_pred, sample_weight, None)
-        cdef fl_totals ignored = fl_totals(0, 0, 0, 0, 0, 0, 0)
-        cdef double denominator = fl_denominator(&self.totals, self.kernel.effective(p, self.reduction))
-        gradient, result = _validate.output(
-            "out", out, p.original, self.kernel.output_dtype(p), (p.y_true, p.sample_weight))
-        self.choose_labels(p)
-        self.kernel.add_rows(p, &ignored, out is not None)
-        denominator *= fl_row_divisor(self.kernel.loss, p.call.columns)
-        p.gradient = self.kernel.output(p, &p.call.gradient, gradient)
-        self.kernel.run(p, 0 if denominator == 0 else 1 / denominator, &ignored)
-        if result is not gradient:
-            result[...] = gradient
-        return result
+        cdef fl_call call
+        cdef Prepared p = self.kernel.prepare(&call, y_true, y_pred, sample_weight, None)
+        cdef fl_totals ignored = fl_totals(0, 0, 0, 0, 0, 0, 0), totals = self.totals
+        cdef fl_reduction kind = self.kernel.effective(p, self.reduction)
+        gradient = self.kernel.place(p, "out", out)
+        p.gradient = self.kernel.output(p, &call.gradient, gradient)
+        self.evaluate(p, &ignored, &totals, kind, out is not None)
+        return written(gradient, out)
 
     def value(self):
         """The reduced value so far, a float."""
@@ -824,3 +915,67 @@ cdef class Accumulator:
     def count(self):
         """Samples that counted so far."""
         return self.totals.count
+
+
+# What a loss keeps
+
+@cython.auto_pickle(False)
+cdef class Native:
+    """Base of the losses that run in C: keeps the kernel that `_kernel()` makes until an attribute changes."""
+    cdef Kernel kept
+    cdef int code  # of the reduction, plus 1; 0: not looked up yet
+
+    def __setattr__(self, name, value):
+        PyObject_GenericSetAttr(self, name, value)
+        with cython.critical_section(self):
+            self.kept, self.code = None, 0
+
+    cdef Kernel kernel(self):
+        cdef Kernel kernel
+        with cython.critical_section(self):
+            kernel = self.kept
+        if kernel is None:
+            kernel = self._kernel()
+            with cython.critical_section(self):
+                self.kept = kernel
+        return kernel
+
+    cdef int reduction_code(self) except -1:
+        cdef int code = self.code
+        if code == 0:
+            self.code = code = reductions.code(self.reduction) + 1
+        return code - 1
+
+    @property
+    def _native(self):
+        return self.kernel()
+
+    def _call(self, y_true, y_pred, sample_weight=None, mask=None):
+        return self.kernel().value(y_true, y_pred, sample_weight, mask, self.reduction_code())
+
+    def _value_and_grad(self, y_true, y_pred, sample_weight, mask, out):
+        return self.kernel().value_and_grad(y_true, y_pred, sample_weight, mask, self.reduction_code(), out)
+
+    def _accumulator(self):
+        return Accumulator(self.kernel(), self.reduction_code())
+
+
+@lru_cache(maxsize=128, typed=True)
+def _kept(loss_class, *arguments, **keywords):
+    return loss_class(*arguments, **keywords)._native
+
+
+cdef inline bint is_plain(object value):
+    kind = type(value)
+    return value is None or kind is float or kind is bool or kind is int or kind is str
+
+
+def per_sample(y_true, y_pred, loss_class, *arguments, **keywords):
+    """What the function of a loss returns. Kernels are kept, unless an argument could change."""
+    cdef bint plain = True
+    for value in arguments:
+        plain = plain and is_plain(value)
+    for value in keywords.values():
+        plain = plain and is_plain(value)
+    kernel = _kept(loss_class, *arguments, **keywords) if plain else loss_class(*arguments, **keywords)._native
+    return (<Kernel>kernel).value(y_true, y_pred, None, None, FL_NONE)

@@ -72,6 +72,8 @@ def refuse_objects(name, value):
 
 def integer(name, value):
     """`value` as a Python int; bool is refused."""
+    if type(value) is int:
+        return value
     if isinstance(value, bool | np.bool_):
         raise TypeError(f"{name}: expected an integer, got {value!r}")
     try:
@@ -103,16 +105,21 @@ def label(name, value):
     return value
 
 
-def number(name, value, *, low=-math.inf, high=math.inf, open_low=False, open_high=False):
-    """`value` as a finite float within bounds."""
+def _as_float(name, value):
     item = value[()] if isinstance(value, np.ndarray) else value
     known = is_numeric(item.dtype) if isinstance(item, np.generic) else isinstance(item, numbers.Real)
     if not known or isinstance(item, bool | np.bool_):
         raise TypeError(f"{name}: expected a number, got {reprlib.repr(value)}")
     try:
-        result = float(item)
+        return float(item)
     except OverflowError:
-        result = math.inf
+        return math.inf
+
+
+def number(name, value, *, low=-math.inf, high=math.inf, open_low=False, open_high=False):
+    """`value` as a finite float within bounds."""
+    # What most are costs least.
+    result = value if type(value) is float else _as_float(name, value)
     below = result <= low if open_low else result < low
     above = result >= high if open_high else result > high
     if not math.isfinite(result) or below or above:
@@ -142,7 +149,7 @@ def epsilon_number(value):
 
 def boolean(name, value):
     """`value` as a bool."""
-    if not isinstance(value, bool | np.bool_):
+    if not isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name}: expected True or False, got {value!r}")
     return bool(value)
 
@@ -181,8 +188,8 @@ POSITIVE = (float(np.finfo(np.float64).smallest_subnormal), math.inf)
 
 def weights(name, value):
     """`value` as a list of finite floats >= 0, a single one of them, or None."""
-    if value is None:
-        return None
+    if value is None or (type(value) is float and 0 <= value < math.inf):
+        return value
     array = as_array(name, value)
     if array.ndim > 1:
         raise ValueError(f"{name}: shape {array.shape}, expected a number or one for each class")
@@ -444,10 +451,9 @@ def overlaps_itself(array):
 
 
 def output(name, out, y_pred, dtype, inputs):
-    """Where to write a derivative, and what to return: not the same if `out` overlaps an input."""
+    """Where to write a derivative: `out`, or a new array if that is None or overlaps an input."""
     if out is None:
-        array = np.empty_like(y_pred, dtype=dtype, subok=False)
-        return array, array
+        return np.empty_like(y_pred, dtype=dtype, subok=False)
     if not isinstance(out, np.ndarray):
         raise TypeError(f"{name}: expected a NumPy array, got {type(out).__name__}")
     if out.shape != y_pred.shape:
@@ -466,7 +472,7 @@ def output(name, out, y_pred, dtype, inputs):
     overlaps = (not in_place and share_memory(out, y_pred)) or any(
         other is not None and share_memory(out, other) for other in inputs
     )
-    return np.empty_like(y_pred, dtype=dtype, subok=False) if overlaps else out, out
+    return np.empty_like(y_pred, dtype=dtype, subok=False) if overlaps else out
 
 
 def output_pair(out):

@@ -3,7 +3,7 @@
 
 import numpy as np
 
-from fastloss._kernels import Kernel
+from fastloss._kernels import Kernel, per_sample
 from fastloss._validate import (
     FINITE,
     NONNEGATIVE,
@@ -17,7 +17,7 @@ from fastloss._validate import (
     products,
     weights,
 )
-from fastloss.base import MEAN, NativeLoss, exported, handle, per_sample, set_common
+from fastloss.base import MEAN, NativeLoss, exported, handle, set_common
 
 
 def numpy_log_probabilities(loss, y_pred):
@@ -150,10 +150,17 @@ def categorical_crossentropy(
     >>> f"{categorical_crossentropy([[0.0, 1.0]], [[0.5, 0.5]])[0]:.6f}"
     '0.693147'
     """
-    loss = CategoricalCrossentropy(
-        from_logits, label_smoothing, axis, epsilon=epsilon, class_weight=class_weight, ignore_class=ignore_class
+    return per_sample(
+        y_true,
+        y_pred,
+        CategoricalCrossentropy,
+        from_logits,
+        label_smoothing,
+        axis,
+        epsilon=epsilon,
+        class_weight=class_weight,
+        ignore_class=ignore_class,
     )
-    return per_sample(loss, y_true, y_pred)
 
 
 class SparseCategoricalCrossentropy(NativeLoss):
@@ -242,7 +249,10 @@ def sparse_categorical_crossentropy(
     >>> f"{sparse_categorical_crossentropy([1], [[0.5, 0.5]])[0]:.6f}"
     '0.693147'
     """
-    loss = SparseCategoricalCrossentropy(
+    return per_sample(
+        y_true,
+        y_pred,
+        SparseCategoricalCrossentropy,
         from_logits,
         ignore_class,
         axis=axis,
@@ -250,7 +260,6 @@ def sparse_categorical_crossentropy(
         class_weight=class_weight,
         label_smoothing=label_smoothing,
     )
-    return per_sample(loss, y_true, y_pred)
 
 
 class FocalOfClasses:
@@ -385,7 +394,10 @@ def categorical_focal_crossentropy(
     >>> f"{categorical_focal_crossentropy([[0.0, 1.0]], [[0.5, 0.5]])[0]:.6f}"
     '0.043322'
     """
-    loss = CategoricalFocalCrossentropy(
+    return per_sample(
+        y_true,
+        y_pred,
+        CategoricalFocalCrossentropy,
         alpha,
         gamma,
         from_logits,
@@ -395,7 +407,6 @@ def categorical_focal_crossentropy(
         class_weight=class_weight,
         ignore_class=ignore_class,
     )
-    return per_sample(loss, y_true, y_pred)
 
 
 class SparseCategoricalFocalCrossentropy(FocalOfClasses, NativeLoss):
@@ -486,7 +497,10 @@ def sparse_categorical_focal_crossentropy(
     >>> f"{sparse_categorical_focal_crossentropy([1], [[0.5, 0.5]])[0]:.6f}"
     '0.043322'
     """
-    loss = SparseCategoricalFocalCrossentropy(
+    return per_sample(
+        y_true,
+        y_pred,
+        SparseCategoricalFocalCrossentropy,
         alpha,
         gamma,
         from_logits,
@@ -496,7 +510,6 @@ def sparse_categorical_focal_crossentropy(
         class_weight=class_weight,
         label_smoothing=label_smoothing,
     )
-    return per_sample(loss, y_true, y_pred)
 
 
 class CategoricalGeneralizedCrossEntropy(NativeLoss):
@@ -557,7 +570,7 @@ def categorical_generalized_cross_entropy(y_true, y_pred, q):
     >>> f"{categorical_generalized_cross_entropy([1], [[0.75, 0.25]], 0.5)[0]:.6f}"
     '1.000000'
     """
-    return per_sample(CategoricalGeneralizedCrossEntropy(q), y_true, y_pred)
+    return per_sample(y_true, y_pred, CategoricalGeneralizedCrossEntropy, q)
 
 
 __all__ = exported(globals())

@@ -3,8 +3,8 @@
 
 import numpy as np
 
-from fastloss._kernels import Kernel
-from fastloss.base import MEAN, NativeLoss, exported, handle, per_sample, set_common
+from fastloss._kernels import Kernel, per_sample
+from fastloss.base import MEAN, NativeLoss, exported, handle, set_common
 
 
 class Hinge(NativeLoss):
@@ -57,7 +57,7 @@ def hinge(y_true, y_pred):
     >>> hinge([[1.0], [-1.0]], [[0.5], [0.5]]).tolist()
     [0.5, 1.5]
     """
-    return per_sample(Hinge(), y_true, y_pred)
+    return per_sample(y_true, y_pred, Hinge)
 
 
 class SquaredHinge(NativeLoss):
@@ -110,7 +110,7 @@ def squared_hinge(y_true, y_pred):
     >>> squared_hinge([[1.0], [-1.0]], [[0.5], [0.5]]).tolist()
     [0.25, 2.25]
     """
-    return per_sample(SquaredHinge(), y_true, y_pred)
+    return per_sample(y_true, y_pred, SquaredHinge)
 
 
 class Exponential(NativeLoss):
@@ -166,7 +166,7 @@ def exponential(y_true, y_pred):
     >>> exponential([[1.0], [-1.0]], [[0.0], [0.0]]).tolist()
     [1.0, 1.0]
     """
-    return per_sample(Exponential(), y_true, y_pred)
+    return per_sample(y_true, y_pred, Exponential)
 
 
 class CategoricalHinge(NativeLoss):
@@ -220,7 +220,7 @@ def categorical_hinge(y_true, y_pred):
     >>> categorical_hinge([[0.0, 1.0]], [[0.5, 1.0]]).tolist()
     [0.5]
     """
-    return per_sample(CategoricalHinge(), y_true, y_pred)
+    return per_sample(y_true, y_pred, CategoricalHinge)
 
 
 __all__ = exported(globals())

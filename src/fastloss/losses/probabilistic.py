@@ -3,9 +3,9 @@
 
 import numpy as np
 
-from fastloss._kernels import Kernel
+from fastloss._kernels import Kernel, per_sample
 from fastloss._validate import NONNEGATIVE, PROBABILITY, axes, boolean, epsilon_number, number, weights
-from fastloss.base import MEAN, NativeLoss, exported, handle, per_sample, set_common
+from fastloss.base import MEAN, NativeLoss, exported, handle, set_common
 
 
 class Poisson(NativeLoss):
@@ -58,7 +58,7 @@ def poisson(y_true, y_pred, *, epsilon=1e-7):
     >>> poisson([[0.0], [0.0]], [[0.5], [1.0]]).tolist()
     [0.5, 1.0]
     """
-    return per_sample(Poisson(epsilon=epsilon), y_true, y_pred)
+    return per_sample(y_true, y_pred, Poisson, epsilon=epsilon)
 
 
 class PoissonLogLink(NativeLoss):
@@ -111,7 +111,7 @@ def poisson_log_link(y_true, y_pred):
     >>> poisson_log_link([[0.0], [2.0]], [[0.0], [0.0]]).tolist()
     [1.0, 1.0]
     """
-    return per_sample(PoissonLogLink(), y_true, y_pred)
+    return per_sample(y_true, y_pred, PoissonLogLink)
 
 
 class Gamma(NativeLoss):
@@ -164,7 +164,7 @@ def gamma(y_true, y_pred):
     >>> gamma([[1.0], [2.0]], [[0.0], [0.0]]).tolist()
     [1.0, 2.0]
     """
-    return per_sample(Gamma(), y_true, y_pred)
+    return per_sample(y_true, y_pred, Gamma)
 
 
 class Tweedie(NativeLoss):
@@ -226,7 +226,7 @@ def tweedie(y_true, y_pred, power=1.5):
     >>> tweedie([[0.0], [1.0]], [[0.0], [0.0]]).tolist()
     [2.0, 4.0]
     """
-    return per_sample(Tweedie(power), y_true, y_pred)
+    return per_sample(y_true, y_pred, Tweedie, power)
 
 
 class KLDivergence(NativeLoss):
@@ -287,7 +287,7 @@ def kl_divergence(y_true, y_pred, *, epsilon=1e-7):
     >>> kl_divergence([[0.25, 0.75]], [[0.25, 0.75]]).tolist()
     [0.0]
     """
-    return per_sample(KLDivergence(epsilon=epsilon), y_true, y_pred)
+    return per_sample(y_true, y_pred, KLDivergence, epsilon=epsilon)
 
 
 class BinaryCrossentropy(NativeLoss):
@@ -397,8 +397,9 @@ def binary_crossentropy(y_true, y_pred, from_logits=False, label_smoothing=0.0, 
     >>> f"{binary_crossentropy([[1.0]], [[0.5]])[0]:.6f}"
     '0.693147'
     """
-    loss = BinaryCrossentropy(from_logits, label_smoothing, axis, epsilon=epsilon, pos_weight=pos_weight)
-    return per_sample(loss, y_true, y_pred)
+    return per_sample(
+        y_true, y_pred, BinaryCrossentropy, from_logits, label_smoothing, axis, epsilon=epsilon, pos_weight=pos_weight
+    )
 
 
 class BinaryFocalCrossentropy(NativeLoss):
@@ -527,8 +528,18 @@ def binary_focal_crossentropy(
     >>> f"{binary_focal_crossentropy([[1.0]], [[0.5]])[0]:.6f}"
     '0.173287'
     """
-    loss = BinaryFocalCrossentropy(apply_class_balancing, alpha, gamma, from_logits, label_smoothing, axis, epsilon=epsilon)
-    return per_sample(loss, y_true, y_pred)
+    return per_sample(
+        y_true,
+        y_pred,
+        BinaryFocalCrossentropy,
+        apply_class_balancing,
+        alpha,
+        gamma,
+        from_logits,
+        label_smoothing,
+        axis,
+        epsilon=epsilon,
+    )
 
 
 class GaussianNLL(NativeLoss):
@@ -589,7 +600,7 @@ def gaussian_nll(y_true, y_pred):
     >>> gaussian_nll([1.0, 3.0], [[1.0, 0.5], [1.0, 0.0]]).tolist()
     [0.25, 2.0]
     """
-    return per_sample(GaussianNLL(), y_true, y_pred)
+    return per_sample(y_true, y_pred, GaussianNLL)
 
 
 __all__ = exported(globals())

@@ -3,9 +3,9 @@
 
 import numpy as np
 
-from fastloss._kernels import Kernel
+from fastloss._kernels import Kernel, per_sample
 from fastloss._validate import epsilon_number, fraction, positive
-from fastloss.base import MEAN, NativeLoss, exported, handle, per_sample, set_common
+from fastloss.base import MEAN, NativeLoss, exported, handle, set_common
 
 
 class MeanSquaredError(NativeLoss):
@@ -55,7 +55,7 @@ def mean_squared_error(y_true, y_pred):
     >>> mean_squared_error([[0.0, 0.0]], [[1.0, 2.0]]).tolist()
     [2.5]
     """
-    return per_sample(MeanSquaredError(), y_true, y_pred)
+    return per_sample(y_true, y_pred, MeanSquaredError)
 
 
 class MeanAbsoluteError(NativeLoss):
@@ -105,7 +105,7 @@ def mean_absolute_error(y_true, y_pred):
     >>> mean_absolute_error([[0.0, 0.0]], [[1.0, 2.0]]).tolist()
     [1.5]
     """
-    return per_sample(MeanAbsoluteError(), y_true, y_pred)
+    return per_sample(y_true, y_pred, MeanAbsoluteError)
 
 
 class Huber(NativeLoss):
@@ -162,7 +162,7 @@ def huber(y_true, y_pred, delta=1.0):
     >>> huber([[0.0, 0.0]], [[0.5, 3.0]]).tolist()
     [1.3125]
     """
-    return per_sample(Huber(delta), y_true, y_pred)
+    return per_sample(y_true, y_pred, Huber, delta)
 
 
 class LogCosh(NativeLoss):
@@ -215,7 +215,7 @@ def log_cosh(y_true, y_pred):
     >>> f"{log_cosh([[0.0]], [[1e-10]])[0]:.6g}"
     '5e-21'
     """
-    return per_sample(LogCosh(), y_true, y_pred)
+    return per_sample(y_true, y_pred, LogCosh)
 
 
 class SmoothL1(NativeLoss):
@@ -271,7 +271,7 @@ def smooth_l1(y_true, y_pred, beta=1.0):
     >>> smooth_l1([[0.0, 0.0]], [[0.5, 3.0]]).tolist()
     [1.3125]
     """
-    return per_sample(SmoothL1(beta), y_true, y_pred)
+    return per_sample(y_true, y_pred, SmoothL1, beta)
 
 
 class PseudoHuber(NativeLoss):
@@ -324,7 +324,7 @@ def pseudo_huber(y_true, y_pred, delta=1.0):
     >>> f"{pseudo_huber([[0.0]], [[1e-10]])[0]:.6g}"
     '5e-21'
     """
-    return per_sample(PseudoHuber(delta), y_true, y_pred)
+    return per_sample(y_true, y_pred, PseudoHuber, delta)
 
 
 class Quantile(NativeLoss):
@@ -384,7 +384,7 @@ def quantile(y_true, y_pred, quantile=0.5):
     >>> quantile([[0.0], [0.0]], [[2.0], [-2.0]], quantile=0.75).tolist()
     [0.5, 1.5]
     """
-    return per_sample(Quantile(quantile), y_true, y_pred)
+    return per_sample(y_true, y_pred, Quantile, quantile)
 
 
 class Expectile(NativeLoss):
@@ -442,7 +442,7 @@ def expectile(y_true, y_pred, expectile=0.5):
     >>> expectile([[0.0], [0.0]], [[2.0], [-2.0]], expectile=0.75).tolist()
     [1.0, 3.0]
     """
-    return per_sample(Expectile(expectile), y_true, y_pred)
+    return per_sample(y_true, y_pred, Expectile, expectile)
 
 
 class MeanAbsolutePercentageError(NativeLoss):
@@ -494,7 +494,7 @@ def mean_absolute_percentage_error(y_true, y_pred, *, epsilon=1e-7):
     >>> mean_absolute_percentage_error([[2.0], [-4.0]], [[3.0], [-4.0]]).tolist()
     [50.0, 0.0]
     """
-    return per_sample(MeanAbsolutePercentageError(epsilon=epsilon), y_true, y_pred)
+    return per_sample(y_true, y_pred, MeanAbsolutePercentageError, epsilon=epsilon)
 
 
 class MeanSquaredLogarithmicError(NativeLoss):
@@ -552,7 +552,7 @@ def mean_squared_logarithmic_error(y_true, y_pred, *, epsilon=1e-7):
     >>> f"{mean_squared_logarithmic_error([[0.0]], [[1e-6]], epsilon=1e-9)[0]:.3g}"
     '9.98e-13'
     """
-    return per_sample(MeanSquaredLogarithmicError(epsilon=epsilon), y_true, y_pred)
+    return per_sample(y_true, y_pred, MeanSquaredLogarithmicError, epsilon=epsilon)
 
 
 __all__ = exported(globals())

@@ -3,9 +3,9 @@
 
 import numpy as np
 
-from fastloss._kernels import Kernel
+from fastloss._kernels import Kernel, per_sample
 from fastloss._validate import axes, number, positive
-from fastloss.base import MEAN, NativeLoss, exported, handle, per_sample, set_common
+from fastloss.base import MEAN, NativeLoss, exported, handle, set_common
 
 MASK_BOUNDS = dict(true_bounds=(0, 1), pred_bounds=(0, 1))
 
@@ -62,7 +62,7 @@ def cosine_similarity(y_true, y_pred, axis=-1):
     >>> f"{cosine_similarity([[1.0, 0.0]], [[3.0, 4.0]])[0]:.6f}"
     '-0.600000'
     """
-    return per_sample(CosineSimilarity(axis), y_true, y_pred)
+    return per_sample(y_true, y_pred, CosineSimilarity, axis)
 
 
 class Tversky(NativeLoss):
@@ -150,7 +150,7 @@ def tversky(y_true, y_pred, alpha=0.5, beta=0.5, axis=None, *, epsilon=1e-7):
     >>> tversky([[1.0, 0.0]], [[1.0, 1.0]], alpha=1.0, beta=1.0, axis=-1).round(6).tolist()
     [0.5]
     """
-    return per_sample(Tversky(alpha, beta, axis=axis, epsilon=epsilon), y_true, y_pred)
+    return per_sample(y_true, y_pred, Tversky, alpha, beta, axis=axis, epsilon=epsilon)
 
 
 class Dice(NativeLoss):
@@ -216,7 +216,7 @@ def dice(y_true, y_pred, axis=None, *, epsilon=1e-7):
     >>> dice([[1.0, 1.0, 0.0]], [[1.0, 0.0, 0.0]], axis=-1).round(6).tolist()
     [0.333333]
     """
-    return per_sample(Dice(axis=axis, epsilon=epsilon), y_true, y_pred)
+    return per_sample(y_true, y_pred, Dice, axis=axis, epsilon=epsilon)
 
 
 __all__ = exported(globals())

@@ -4,9 +4,9 @@
 import numpy as np
 
 from fastloss import reduction as reductions
-from fastloss._kernels import Kernel
+from fastloss._kernels import Kernel, per_sample
 from fastloss._validate import boolean, number, positive
-from fastloss.base import MEAN, NativeLoss, exported, handle, per_sample, set_common
+from fastloss.base import MEAN, NativeLoss, exported, handle, set_common
 
 
 class CTC(NativeLoss):
@@ -82,7 +82,7 @@ def ctc(y_true, y_pred):
     >>> f"{ctc([[1]], [[[0.0, 0.0]]])[0]:.6f}"
     '0.693147'
     """
-    return per_sample(CTC(), y_true, y_pred)
+    return per_sample(y_true, y_pred, CTC)
 
 
 class Circle(NativeLoss):
@@ -167,9 +167,9 @@ def circle(y_true, y_pred, ref_labels=None, ref_embeddings=None, remove_diagonal
         >>> circle([0, 1], [[1.0, 0.0], [0.0, 1.0]], [0, 1], [[0.6, 0.8], [0.8, 0.6]], remove_diagonal=False)
         array([38.4, 38.4])
     """
-    kernel = Circle(gamma, margin, remove_diagonal)._kernel(
-        None if ref_labels is None and ref_embeddings is None else (ref_labels, ref_embeddings)
-    )
+    if ref_labels is None and ref_embeddings is None:
+        return per_sample(y_true, y_pred, Circle, gamma, margin, remove_diagonal)
+    kernel = Circle(gamma, margin, remove_diagonal)._kernel((ref_labels, ref_embeddings))
     return kernel.value(y_true, y_pred, None, None, reductions.NONE)
 
 
