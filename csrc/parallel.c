@@ -50,8 +50,11 @@ void fl_parallel_initialize(void) {
 int fl_max_threads(void) {
     if (forked || omp_in_parallel())
         return 1;
-    int const threads = omp_get_max_threads(), processors = omp_get_num_procs();
-    return threads < processors ? threads : processors;
+    int const limits[] = {omp_get_max_threads(), omp_get_thread_limit(), omp_get_num_procs()};
+    int least = limits[0];
+    for (int i = 1; i < 3; i++)
+        least = limits[i] < least ? limits[i] : least;
+    return least;
 }
 
 char const *fl_parallel_backend(void) { return "OpenMP"; }

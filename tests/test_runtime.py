@@ -2,6 +2,8 @@
 """Threads, forks, memory, and instruction sets that agree."""
 
 import multiprocessing
+import os
+import subprocess
 import sys
 import threading
 import tracemalloc
@@ -128,6 +130,19 @@ def test_small_weights_keep_their_digits(case):
     expected = expected.astype(np.float64) * float(tiny)
     normal = np.abs(expected) > np.finfo(np.float32).tiny
     np.testing.assert_allclose(gradient[normal], expected[normal], rtol=1e-6)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity")
+@pytest.mark.parametrize("settings", [{"OMP_NUM_THREADS": "1"}, {"OMP_THREAD_LIMIT": "1"}, {}], ids=str)
+def test_limits_of_the_environment(settings):
+    """Without any the process is bound to one CPU, and asks OpenMP for more."""
+    bind = "" if settings else "os.sched_setaffinity(0, list(os.sched_getaffinity(0))[:1]);"
+    code = f"import os; {bind} import fastloss; print(fastloss.get_num_threads())"
+    names = ("FASTLOSS_NUM_THREADS", "OMP_NUM_THREADS", "OMP_THREAD_LIMIT")
+    environment = {name: value for name, value in os.environ.items() if name not in names}
+    environment |= settings or {"OMP_NUM_THREADS": "4"}
+    output = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert output.stdout == "1\n"
 
 
 @pytest.mark.parametrize("n", [0, -1, 10**12, "many", 2.5, True])

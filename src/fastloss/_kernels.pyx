@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from fastloss import _validate
+from fastloss import _cgroup, _validate
 from fastloss import reduction as reductions
 
 cimport cython
@@ -191,11 +191,15 @@ _context_threads = ContextVar("fastloss_threads", default=0)
 
 def get_num_threads():
     """Threads that a large call uses now."""
-    return _context_threads.get() or _threads or fl_max_threads()
+    chosen = _context_threads.get() or _threads
+    if chosen:
+        return chosen
+    most = fl_max_threads()
+    return min(most, _cgroup.cpu_limit() or most)
 
 
 def set_num_threads(n):
-    """Threads of later calls; None: as many as OpenMP and the process's affinity give."""
+    """Threads of later calls; None: as many as OpenMP, the process's affinity and its control group give."""
     global _threads
     _threads = 0 if n is None else _validate.thread_count("n", n)
 

@@ -315,6 +315,8 @@ def per_sample(name, value, shape):
         array = array.reshape(given[:-1])
     if array.ndim == 1 and len(shape) > 1 and array.shape[0] == shape[0]:
         array = array.reshape(array.shape + (1,) * (len(shape) - 1))
+    if array.shape == shape:
+        return array
     try:
         return np.broadcast_to(array, shape)
     except ValueError:
