@@ -3,10 +3,14 @@
 
 A figure is the least of many short rounds, in each of which everything runs once. The reference checks nothing: the mean
 over the rows of log(sum(exp(logits))) - logits[label] as one loop by Numba, if that is installed.
+
+With --threads: microseconds of the value with one thread and with two, by elements, one call after the other and after a
+pause in which the threads fall asleep.
 """
 
 import argparse
 import inspect
+import time
 import timeit
 
 import numpy as np
@@ -16,6 +20,7 @@ import fastloss as fl
 from data import PREDICTIONS, TARGETS, arguments, label, normal
 
 SHAPE = (32, 10)
+PAUSE = 0.005  # seconds
 
 
 def main():
@@ -23,7 +28,10 @@ def main():
     parser.add_argument("--dtype", default="float32", choices=("float32", "float64"))
     parser.add_argument("--rounds", type=int, default=40, help="default: 40")
     parser.add_argument("--calls", type=int, default=500, help="in a round; default: 500")
+    parser.add_argument("--threads", action="store_true", help="from where on do threads pay?")
     options = parser.parse_args()
+    if options.threads:
+        return print_threads(options)
     work = {
         name: calls(loss, *arguments(loss, SHAPE, options.dtype))
         for name, loss in fl.losses.native_instances()
@@ -90,6 +98,30 @@ def measure(work, options):
                 seconds = timeit.timeit(function, number=options.calls)
                 times[name][column] = min(times[name][column], seconds / options.calls * 1e6)
     return times
+
+
+def print_threads(options):
+    """The table of --threads."""
+    rows = [2**k for k in range(8, 14)]
+    print("elements", *(f"{100 * n:>21}" for n in rows))
+    for name, loss in fl.losses.native_instances():
+        if not loss.rowwise:
+            continue
+        for pause in (0, PAUSE):
+            cells = []
+            for n in rows:
+                y_true, y_pred = arguments(loss, (n, 100), options.dtype)
+                times = {1: [], 2: []}
+                for _ in range(options.rounds):
+                    for threads, found in times.items():
+                        with fl.threads(threads):
+                            time.sleep(pause)
+                            start = time.perf_counter()
+                            loss(y_true, y_pred)
+                            found.append((time.perf_counter() - start) * 1e6)
+                one, two = (min(found) for found in times.values())
+                cells.append(f"{one:7.1f} {two:7.1f} {one / two:5.2f}")
+            print(name, "(asleep)" if pause else "", *cells, sep="  ", flush=True)
 
 
 if __name__ == "__main__":

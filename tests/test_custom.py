@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Losses of a user's own, as tutorials write them."""
 
+import inspect
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -363,3 +365,39 @@ def test_changed_attributes_count():
             with pytest.raises((ValueError, TypeError), match=name):
                 loss._native  # noqa: B018
             setattr(loss, name, config[name])
+
+
+# Functions keep the kernels of their arguments
+
+
+def test_arguments_of_a_function_are_looked_at_in_every_call():
+    y_true, y_pred = np.zeros((2, 3)), np.full((2, 3), 4.0)
+    assert fl.huber(y_true, y_pred).tolist() == fl.huber(y_true, y_pred, 1).tolist() == [3.5, 3.5]
+    assert fl.huber(y_true, y_pred, delta=2.0).tolist() == [6.0, 6.0]
+    for equal in (True, np.bool_(True)):
+        with pytest.raises(TypeError, match="delta"):
+            fl.huber(y_true, y_pred, equal)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="delta"):
+            fl.huber(y_true, y_pred, -1.0)
+
+
+def test_an_argument_that_changes_counts():
+    weights = [1.0, 1.0]
+    for factor in (1.0, 2.0):
+        weights[1] = factor
+        losses = fl.categorical_crossentropy([[0.0, 1.0]], [[0.5, 0.5]], class_weight=weights)
+        np.testing.assert_allclose(losses, factor * np.log(2))
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_a_loss_is_pickled_without_its_kernel(protocol):
+    loss = fl.Huber(2.0)
+    before = pickle.dumps(loss, protocol)
+    loss([0.0], [1.0])
+    assert pickle.dumps(loss, protocol) == before
+    assert pickle.loads(before).get_config() == loss.get_config()
+
+
+def test_the_signature_of_a_loss_is_that_of_its_call():
+    assert list(inspect.signature(fl.Huber()).parameters) == ["y_true", "y_pred", "sample_weight", "mask"]

@@ -162,6 +162,26 @@ def test_out_may_not_be_spoilt_by_an_array_like_input():
     np.testing.assert_array_equal(gradient, expected)
 
 
+def test_out_may_share_memory_with_any_input(rng):
+    loss = fl.losses.native_instances()[0][1]
+    memory = rng.random((7, 5))
+    arrays = {"y_true": rng.random((6, 5)), "y_pred": rng.random((6, 5)), "sample_weight": rng.random(6)}
+    views = {
+        "y_true": (memory[:6], memory[1:], memory[6:0:-1], memory[:6].T.reshape(6, 5)),
+        "y_pred": (memory[:6], memory[1:], memory[6:0:-1]),
+        "sample_weight": (memory[1:, 0], memory[:6, -1], memory[0, :1]),
+    }
+    for name, several in views.items():
+        for view in several:
+            given = {**arrays, name: view}
+            expected = loss.value_and_grad(**{name: array.copy() for name, array in given.items()})
+            before = memory.copy()
+            value, gradient = loss.value_and_grad(**given, out=memory[:6])
+            assert value == expected[0]
+            np.testing.assert_array_equal(gradient, expected[1])
+            memory[:] = before
+
+
 @pytest.mark.parametrize("case", [case for case in CASES.values() if case.hessian], indirect=True, ids=str_of)
 def test_interleaved_outputs(case):
     y_true, y_pred = inputs(case, (40, 3))

@@ -1,6 +1,6 @@
 from collections.abc import Sequence
 from contextvars import ContextVar
-from typing import Any, TypedDict
+from typing import Any, TypedDict, final
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -21,6 +21,7 @@ def set_num_threads(n: int | None) -> None: ...
 def build_info() -> dict[str, str]: ...
 def registry() -> dict[str, _Row]: ...
 
+@final
 class Kernel:
     @property
     def axis(self) -> int | tuple[int, ...] | None: ...
