@@ -365,6 +365,11 @@ def test_changed_attributes_count():
             with pytest.raises((ValueError, TypeError), match=name):
                 loss._native  # noqa: B018
             setattr(loss, name, config[name])
+        loss.reduction = "sum"
+        total = loss(targets(loss), Y_PRED)
+        del loss.reduction
+        assert loss.reduction == "sum_over_batch_size"
+        np.testing.assert_allclose(loss(targets(loss), Y_PRED) * np.size(loss.call(targets(loss), Y_PRED)), total)
 
 
 # Functions keep the kernels of their arguments

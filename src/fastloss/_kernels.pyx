@@ -13,7 +13,7 @@ from fastloss import reduction as reductions
 
 cimport cython
 cimport numpy as cnp
-from cpython.object cimport PyObject_GenericSetAttr
+from cpython.ref cimport Py_INCREF, PyObject
 from libc.math cimport INFINITY
 from libc.stdint cimport int64_t
 from libc.string cimport memset
@@ -143,8 +143,13 @@ cdef extern from "fastloss.h" nogil:
     const char *fl_parallel_backend()
     const char *fl_compiler()
 
+cdef extern from "Python.h":
+    int PyObject_GenericSetAttr(object, object name, PyObject *value) except -1  # NULL deletes
+
 cdef extern from "numpy/arrayobject.h":
     cnp.ndarray PyArray_NewLikeArray(cnp.ndarray prototype, cnp.NPY_ORDER order, void *dtype, int subok)
+    cnp.ndarray PyArray_NewFromDescr(object subtype, cnp.dtype descr, int nd, cnp.npy_intp *dims, cnp.npy_intp *strides,
+                                     void *data, int flags, object obj)
     object PyArray_Scalar(void *data, cnp.dtype dtype, object base)
 
 
@@ -293,6 +298,18 @@ cdef inline bint has_shape(cnp.ndarray array, int ndim, const Py_ssize_t *shape)
         if cnp.PyArray_DIM(array, d) != shape[d]:
             return False
     return True
+
+
+cdef cnp.ndarray spread(cnp.ndarray array, int ndim, const Py_ssize_t *shape):
+    """The view of a 0-d array that has a shape."""
+    cdef cnp.npy_intp strides[FL_MAX_DIMENSIONS]
+    cdef cnp.ndarray view
+    memset(strides, 0, sizeof(strides))
+    Py_INCREF(array.descr)
+    view = PyArray_NewFromDescr(
+        cnp.ndarray, array.descr, ndim, <cnp.npy_intp *>shape, strides, cnp.PyArray_DATA(array), 0, None)
+    cnp.set_array_base(view, array)
+    return view
 
 
 cdef bint are_apart(cnp.ndarray a, cnp.ndarray b):
@@ -457,7 +474,7 @@ cdef fl_status evaluate(fl_call *call, fl_totals *totals, const fl_totals *divis
     return fl_run(call, factor, totals)
 
 
-# Least work for which other Python threads are let run: giving the GIL back and taking it again is 0.1 us.
+# Least work for which other Python threads are let run; for less the GIL is not worth giving back.
 cdef enum:
     FREE_WORK = 4096
 
@@ -686,12 +703,16 @@ cdef class Kernel:
     cdef cnp.ndarray per_row(self, Prepared p, str name, object given):
         """A weight or mask of the samples as one of the rows."""
         cdef int d
+        if type(given) is float or type(given) is bool:
+            given = cnp.PyArray_FROM_O(given)
+        if is_exact(given, name == "mask"):
+            if cnp.PyArray_NDIM(given) == 0:
+                return spread(given, p.outer, p.call.shape)
+            if self.axis is not None and has_shape(given, p.outer, p.call.shape):
+                return given
         if self.axis is None:
             # All is one sample.
-            array = _validate.per_sample(name, given, ())
-            return np.broadcast_to(array, (<object>p.y_pred).shape) if p.flat else array
-        if is_exact(given, name == "mask") and has_shape(given, p.outer, p.call.shape):
-            return given
+            return spread(_validate.per_sample(name, given, ()), p.outer, p.call.shape)
         return _validate.per_sample(name, given, tuple([p.call.shape[d] for d in range(p.outer)]))
 
     cdef cnp.ndarray place(self, Prepared p, str name, object out):
@@ -928,26 +949,44 @@ cdef class Native:
     """Base of the losses that run in C: keeps the kernel that `_kernel()` makes until an attribute changes."""
     cdef Kernel kept
     cdef int code  # of the reduction, plus 1; 0: not looked up yet
+    cdef unsigned int changes
 
     def __setattr__(self, name, value):
-        PyObject_GenericSetAttr(self, name, value)
+        PyObject_GenericSetAttr(self, name, <PyObject *>value)
+        self.forget()
+
+    def __delattr__(self, name):
+        PyObject_GenericSetAttr(self, name, NULL)
+        self.forget()
+
+    cdef void forget(self):
         with cython.critical_section(self):
             self.kept, self.code = None, 0
+            self.changes += 1
 
     cdef Kernel kernel(self):
         cdef Kernel kernel
+        cdef unsigned int changes
         with cython.critical_section(self):
-            kernel = self.kept
+            kernel, changes = self.kept, self.changes
         if kernel is None:
             kernel = self._kernel()
             with cython.critical_section(self):
-                self.kept = kernel
+                # Another thread may have set an attribute meanwhile.
+                if changes == self.changes:
+                    self.kept = kernel
         return kernel
 
     cdef int reduction_code(self) except -1:
-        cdef int code = self.code
+        cdef int code
+        cdef unsigned int changes
+        with cython.critical_section(self):
+            code, changes = self.code, self.changes
         if code == 0:
-            self.code = code = reductions.code(self.reduction) + 1
+            code = reductions.code(self.reduction) + 1
+            with cython.critical_section(self):
+                if changes == self.changes:
+                    self.code = code
         return code - 1
 
     @property

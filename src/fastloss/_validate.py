@@ -279,6 +279,8 @@ def normalize_axes(axis, ndim, shape=None):
     """The axes counted from the front, in order."""
     if axis is None:
         return tuple(range(ndim))
+    if axis == -1 and ndim > 0:
+        return (ndim - 1,)
     given = axis if isinstance(axis, tuple) else (axis,)
     for value in given:
         if not -ndim <= value < ndim:
@@ -292,12 +294,18 @@ def normalize_axes(axis, ndim, shape=None):
 
 def move_last(array, axes):
     """The view with these axes last."""
-    return np.moveaxis(array, axes, range(-len(axes), 0))
+    return array.transpose(_order(array.ndim, axes))
 
 
 def move_back(array, axes):
     """The inverse of `move_last`."""
-    return np.moveaxis(array, range(-len(axes), 0), axes)
+    order = _order(array.ndim, axes)
+    return array.transpose([order.index(d) for d in range(array.ndim)])
+
+
+def _order(ndim, axes):
+    """The dimensions with these axes last."""
+    return [d for d in range(ndim) if d not in axes] + list(axes)
 
 
 def per_sample(name, value, shape):
@@ -339,7 +347,7 @@ def out_of_bounds(name, array, place, axes, low, high):
     """The error of an element out of bounds: the one at `place` of the array with these axes moved last."""
     position = np.unravel_index(place, array.shape)
     value = float(array[position])
-    order = [d for d in range(array.ndim) if d not in (axes or ())] + list(axes or ())
+    order = _order(array.ndim, axes or ())
     index = tuple(int(position[order.index(d)]) for d in range(array.ndim))
     if low > 0:
         wanted = "a number > 0"
