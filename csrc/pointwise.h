@@ -138,6 +138,11 @@ static ptrdiff_t of_whole_rows(ptrdiff_t columns, ptrdiff_t position) {
     return columns > FL_BLOCK ? (left < FL_BLOCK ? left : FL_BLOCK) : FL_BLOCK - FL_BLOCK % columns;
 }
 
+/* Whether blocks are better of single rows, which can be used where they are. */
+static int lies_in_rows(pointwise_rows const *rows) {
+    return rows->call->columns > FL_BLOCK / 2 && !(rows->y_true.start && rows->y_pred.start);
+}
+
 /* Elements start .. end-1; returns the weighted sum of their values. */
 static double run_elements(pointwise_rows const *rows, ptrdiff_t start, ptrdiff_t end, int want_rows) {
     real true_scratch[FL_BLOCK], pred_scratch[FL_BLOCK], gradient_scratch[FL_BLOCK],
@@ -160,15 +165,16 @@ static double run_elements(pointwise_rows const *rows, ptrdiff_t start, ptrdiff_
         scale[i] = (real)rows->factor;
     for (ptrdiff_t i = 0; i < most && want_rows; i++)
         weight[i] = 1;
-    ptrdiff_t const head = want_rows ? 0 : head_of(call, &rows->gradient, &rows->y_pred, start);
+    int const by_rows = want_rows || lies_in_rows(rows);
+    ptrdiff_t const head = by_rows ? 0 : head_of(call, &rows->gradient, &rows->y_pred, start);
     for (ptrdiff_t position = start, n; position < end; position += n) {
-        n = want_rows ? of_whole_rows(columns, position) : position == start && head ? head : FL_BLOCK;
+        n = by_rows ? of_whole_rows(columns, position) : position == start && head ? head : FL_BLOCK;
         n = end - position < n ? end - position : n;
         ptrdiff_t const whole = n - n % FL_LANES, rest = n - whole;
         real const *const y_true = flat_labels(call, &rows->y_true, position, n, true_scratch);
         real const *const y_pred = view_flat(call, &rows->y_pred, position, n, pred_scratch);
-        real *const gradient = target_flat(call, &rows->gradient, position, gradient_scratch);
-        real *const hessian = target_flat(call, &rows->hessian, position, hessian_scratch);
+        real *const gradient = target_flat(call, &rows->gradient, position, n, gradient_scratch);
+        real *const hessian = target_flat(call, &rows->hessian, position, n, hessian_scratch);
         note_bounds(call, y_pred, n, call->pred_bounds);
         for (ptrdiff_t i = 0; i < n && loops->weighted; i++)
             class_weights[i] = (real)class_weight(call, (position + i) % columns);

@@ -273,13 +273,24 @@ static flat_array flatten(fl_call const *call, fl_array const *array, fl_block b
         BODY                                                                                                 \
     }
 
+/* n elements from a position on, if they are part of one row. */
+static int is_in_row(fl_call const *call, flat_array const *flat, ptrdiff_t position, ptrdiff_t n,
+                     fl_block *block) {
+    ptrdiff_t const row = position / call->columns, column = position - row * call->columns;
+    *block = (fl_block){flat->first + row, 1, column, n};
+    return column + n <= call->columns;
+}
+
 static real const *view_flat(fl_call const *call, flat_array const *flat, ptrdiff_t position, ptrdiff_t n,
                              real *scratch) {
     fl_array const *const array = flat->array;
+    fl_block own;
     if (flat->is_direct)
         return (real const *)flat->start + position;
     if (flat->start)
         load(scratch, flat->start + position * flat->stride, flat->stride, n, array->storage, array->swapped);
+    else if (is_in_row(call, flat, position, n, &own))
+        return view(call, array, own, scratch);
     else
         FL_FOR_EACH_ROW(
             call, flat, position, n, real const *const piece = view(call, array, block, scratch + done);
@@ -287,8 +298,15 @@ static real const *view_flat(fl_call const *call, flat_array const *flat, ptrdif
     return scratch;
 }
 
-static real *target_flat(fl_call const *call, flat_array const *flat, ptrdiff_t position, real *scratch) {
-    return flat->is_direct && !streams(call) ? (real *)flat->start + position : scratch;
+static real *target_flat(fl_call const *call, flat_array const *flat, ptrdiff_t position, ptrdiff_t n,
+                         real *scratch) {
+    fl_block own;
+    if (!flat->array->data || streams(call))
+        return scratch;
+    if (flat->is_direct)
+        return (real *)flat->start + position;
+    return !flat->start && is_in_row(call, flat, position, n, &own) ? target(call, flat->array, own, scratch)
+                                                                    : scratch;
 }
 
 static void put_flat(fl_call const *call, flat_array const *flat, ptrdiff_t position, ptrdiff_t n,

@@ -281,7 +281,7 @@ static void put_part(void *argument, ptrdiff_t index) {
         ptrdiff_t const n = end - column < FL_BLOCK ? end - column : FL_BLOCK, whole = n - n % FL_LANES;
         ptrdiff_t const place = parts->base + column, label = parts->label - column;
         real const *const z = view_flat(parts->call, &parts->logits, place, n, scratch);
-        real *const gradient = target_flat(parts->call, &parts->gradient, place, gradient_scratch);
+        real *const gradient = target_flat(parts->call, &parts->gradient, place, n, gradient_scratch);
         scale_groups(z, whole, &parts->window, parts->inverse, parts->scale, gradient);
         if (whole < n) {
             for (ptrdiff_t i = 0; i < FL_LANES; i++)
@@ -457,7 +457,7 @@ static void put_hidden_row(sparse_parts const *parts) {
     ptrdiff_t const columns = parts->call->columns;
     for (ptrdiff_t column = 0; column < columns; column += FL_BLOCK) {
         ptrdiff_t const n = columns - column < FL_BLOCK ? columns - column : FL_BLOCK;
-        real *const gradient = target_flat(parts->call, &parts->gradient, parts->base + column, scratch);
+        real *const gradient = target_flat(parts->call, &parts->gradient, parts->base + column, n, scratch);
         memset(gradient, 0, (size_t)n * sizeof *gradient);
         put_flat(parts->call, &parts->gradient, parts->base + column, n, gradient);
     }
@@ -522,7 +522,8 @@ static void run_sparse_softmax(fl_call const *call, ptrdiff_t first, ptrdiff_t l
             own[r] = (real)(scaled * (sums.others[r] * reciprocal));
         }
         if (is_short) {
-            real *const gradient = target_flat(call, &parts.gradient, position, gradient_scratch);
+            real *const gradient =
+                target_flat(call, &parts.gradient, position, rows * columns, gradient_scratch);
             scale_short_rows(term, rows, columns, inverse, scale, gradient);
             for (ptrdiff_t r = 0; r < rows; r++)
                 if (label[r] >= 0)

@@ -65,11 +65,25 @@ FL_INLINE uint16_t bfloat_from_float(float value) {
 /* Copies elements that are swapped or too far apart into scratch, in native order. */
 #define FL_SCRATCH_BYTES 8192
 
-static void gather(char *restrict to, char const *from, ptrdiff_t stride, ptrdiff_t n, size_t size,
-                   int swapped) {
-    for (ptrdiff_t i = 0; i < n; i++)
-        for (size_t b = 0; b < size; b++)
-            to[(size_t)i * size + b] = from[i * stride + (ptrdiff_t)(swapped ? size - 1 - b : b)];
+#define FL_COPY_STRIDED(type, reversed)                                                                      \
+    for (ptrdiff_t i = 0; i < n; i++) {                                                                      \
+        type value;                                                                                          \
+        memcpy(&value, from + i * from_stride, sizeof value);                                                \
+        value = swapped ? (type)reversed(value) : value;                                                     \
+        memcpy(to + i * to_stride, &value, sizeof value);                                                    \
+    }
+
+/* One strided run of elements to another. */
+static void copy_strided(char *restrict to, ptrdiff_t to_stride, char const *restrict from,
+                         ptrdiff_t from_stride, ptrdiff_t n, size_t size, int swapped) {
+    if (size == 8)
+        FL_COPY_STRIDED(uint64_t, __builtin_bswap64)
+    else if (size == 4)
+        FL_COPY_STRIDED(uint32_t, __builtin_bswap32)
+    else if (size == 2)
+        FL_COPY_STRIDED(uint16_t, __builtin_bswap16)
+    else
+        FL_COPY_STRIDED(uint8_t, (uint8_t))
 }
 
 #define FL_LOAD_AS(tag, type, convert)                                                                       \
@@ -90,7 +104,7 @@ static void gather(char *restrict to, char const *from, ptrdiff_t stride, ptrdif
         char scratch[FL_SCRATCH_BYTES];                                                                      \
         size_t const size = storage_size[storage];                                                           \
         if (swapped || stride != (ptrdiff_t)size) {                                                          \
-            gather(scratch, from, stride, n, size, swapped);                                                 \
+            copy_strided(scratch, (ptrdiff_t)size, from, stride, n, size, swapped);                          \
             from = scratch;                                                                                  \
         }                                                                                                    \
         switch (storage) {                                                                                   \
@@ -124,7 +138,7 @@ static void load_labels(int64_t *restrict to, char const *from, ptrdiff_t stride
     char scratch[FL_SCRATCH_BYTES];
     size_t const size = storage_size[storage];
     if (swapped || stride != (ptrdiff_t)size) {
-        gather(scratch, from, stride, n, size, swapped);
+        copy_strided(scratch, (ptrdiff_t)size, from, stride, n, size, swapped);
         from = scratch;
     }
     switch (storage) {
@@ -168,9 +182,7 @@ static void store(char *to, real const *restrict from, ptrdiff_t stride, ptrdiff
         return;
     }
     if (!direct)
-        for (ptrdiff_t i = 0; i < n; i++)
-            for (size_t b = 0; b < size; b++)
-                to[i * stride + (ptrdiff_t)(swapped ? size - 1 - b : b)] = target[(size_t)i * size + b];
+        copy_strided(to, stride, target, (ptrdiff_t)size, n, size, swapped);
 }
 
 /* Copies past the caches, where the target has instructions for it: memory is then written without being read
