@@ -34,11 +34,12 @@
     FL_POINTWISE(name, element, FL_WEIGHTED, .divide = 1, .weighted = 1)
 #define FL_DEFINE_SOFTMAX(name, element)                                                                     \
     FL_DENSE_LOOPS(name, element, softmax)                                                                   \
-    FL_KERNEL(name, dense_loops, run_dense, softmax_entries, name##_dense_terms, name##_dense_derivatives, 0)
+    FL_KERNEL(name, dense_loops, run_dense, softmax_entries, name##_dense_terms, name##_dense_sums,          \
+              name##_dense_derivatives, 0)
 #define FL_DEFINE_NORMALIZE(name, element)                                                                   \
     FL_DENSE_LOOPS(name, element, normalize)                                                                 \
-    FL_KERNEL(name, dense_loops, run_dense, normalize_entries, name##_dense_terms, name##_dense_derivatives, \
-              1)
+    FL_KERNEL(name, dense_loops, run_dense, normalize_entries, name##_dense_terms, name##_dense_sums,        \
+              name##_dense_derivatives, 1)
 #define FL_DEFINE_SPARSE_SOFTMAX(name, element)                                                              \
     FL_TERM_LOOP(name, element)                                                                              \
     FL_KERNEL(name, sparse_loops, run_sparse_softmax, name##_terms)

@@ -64,9 +64,18 @@ typedef void dense_terms(real const *y_true, real const *y_pred, ptrdiff_t n, re
 typedef void dense_derivatives(real const *y_true, real const *y_pred, ptrdiff_t n, real const *parameter,
                                class_rows const *rows, real *gradient, real *hessian);
 
+/* Sums over the classes of a long row. */
+typedef struct {
+    double value[FL_LANES], slope[FL_LANES], curvature[FL_LANES];
+} dense_lanes;
+
+typedef void dense_sums(real const *y_true, real const *y_pred, ptrdiff_t n, real const *parameter,
+                        class_rows const *rows, dense_lanes *lanes, int slopes);
+
 typedef struct {
     link_statistics *statistics;
-    dense_terms *terms;
+    dense_terms *terms; /* if `each` */
+    dense_sums *sums;   /* else; n is a multiple of FL_LANES */
     dense_derivatives *derivatives;
     int parameters; /* that belong to the link */
 } dense_loops;
@@ -74,26 +83,50 @@ typedef struct {
 /* The loops of a dense loss, compiled for long rows and for rows of few classes. LINK_terms and
  * LINK_derivatives give the element k of rows, the entry for element i. */
 #define FL_DENSE_LOOPS(name, element, LINK)                                                                  \
-    FL_INLINE void name##_each_term(real const *y_true, real const *y_pred, ptrdiff_t n,                     \
-                                    real const *parameter, class_rows const *rows, real *value, real *slope, \
-                                    real *curvature, int const each) {                                       \
+    static void name##_dense_terms(real const *y_true, real const *y_pred, ptrdiff_t n,                      \
+                                   real const *parameter, class_rows const *rows, real *value, real *slope,  \
+                                   real *curvature) {                                                        \
         real const p[FL_MAX_PARAMETERS] = FL_PARAMETERS(parameter);                                          \
         _Pragma("omp simd") for (ptrdiff_t i = 0; i < n; i++) {                                              \
             real const y = y_true[i];                                                                        \
-            fl_class const c = LINK##_class(y_pred[i], rows, each ? i : 0);                                  \
+            fl_class const c = LINK##_class(y_pred[i], rows, i);                                             \
             fl_term const t = element(c.log_probability, p);                                                 \
             value[i] = y == R(0) ? R(0) : y * t.value;                                                       \
             slope[i] = y == R(0) || c.clipped ? R(0) : y * t.slope;                                          \
             curvature[i] = y == R(0) || c.clipped ? R(0) : y * t.curvature;                                  \
         }                                                                                                    \
     }                                                                                                        \
-    static void name##_dense_terms(real const *y_true, real const *y_pred, ptrdiff_t n,                      \
-                                   real const *parameter, class_rows const *rows, real *value, real *slope,  \
-                                   real *curvature) {                                                        \
-        if (rows->each)                                                                                      \
-            name##_each_term(y_true, y_pred, n, parameter, rows, value, slope, curvature, 1);                \
+    FL_INLINE void name##_sum_some(real const *y_true, real const *y_pred, ptrdiff_t n,                      \
+                                   real const *parameter, class_rows const *rows, dense_lanes *lanes,        \
+                                   int const slopes) {                                                       \
+        real const p[FL_MAX_PARAMETERS] = FL_PARAMETERS(parameter);                                          \
+        dense_lanes sum = *lanes;                                                                            \
+        for (ptrdiff_t group = 0; group < n; group += FL_LANES) {                                            \
+            real value[FL_LANES], slope[FL_LANES], curvature[FL_LANES];                                      \
+            _Pragma("omp simd") for (int j = 0; j < FL_LANES; j++) {                                         \
+                real const y = y_true[group + j];                                                            \
+                fl_class const c = LINK##_class(y_pred[group + j], rows, 0);                                 \
+                fl_term const t = element(c.log_probability, p);                                             \
+                value[j] = y == R(0) ? R(0) : y * t.value;                                                   \
+                slope[j] = y == R(0) || c.clipped ? R(0) : y * t.slope;                                      \
+                curvature[j] = y == R(0) || c.clipped ? R(0) : y * t.curvature;                              \
+            }                                                                                                \
+            for (int j = 0; j < FL_LANES; j++)                                                               \
+                sum.value[j] += (double)value[j];                                                            \
+            for (int j = 0; j < FL_LANES && slopes; j++) {                                                   \
+                sum.slope[j] += (double)slope[j];                                                            \
+                sum.curvature[j] += (double)curvature[j];                                                    \
+            }                                                                                                \
+        }                                                                                                    \
+        *lanes = sum;                                                                                        \
+    }                                                                                                        \
+    static void name##_dense_sums(real const *y_true, real const *y_pred, ptrdiff_t n,                       \
+                                  real const *parameter, class_rows const *rows, dense_lanes *lanes,         \
+                                  int slopes) {                                                              \
+        if (slopes)                                                                                          \
+            name##_sum_some(y_true, y_pred, n, parameter, rows, lanes, 1);                                   \
         else                                                                                                 \
-            name##_each_term(y_true, y_pred, n, parameter, rows, value, slope, curvature, 0);                \
+            name##_sum_some(y_true, y_pred, n, parameter, rows, lanes, 0);                                   \
     }                                                                                                        \
     FL_INLINE void name##_each_derivative(real const *y_true, real const *y_pred, ptrdiff_t n,               \
                                           real const *parameter, class_rows const *rows, real *gradient,     \
@@ -147,6 +180,33 @@ static ptrdiff_t batch_rows(fl_call const *call) {
     return rows < 1 ? 1 : rows < FL_BATCH ? rows : FL_BATCH;
 }
 
+/* The value of a long row; the sums of its slopes go to the entries. */
+static double sum_dense_row(fl_call const *call, ptrdiff_t row, real const *parameter,
+                            dense_loops const *loops, class_rows *entries) {
+    real true_scratch[FL_BLOCK], pred_scratch[FL_BLOCK], y_rest[FL_LANES], z_rest[FL_LANES];
+    dense_lanes lanes = {{0}, {0}, {0}};
+    int const slopes = call->gradient.data != NULL;
+    for (ptrdiff_t column = 0; column < call->columns; column += FL_BLOCK) {
+        ptrdiff_t const left = call->columns - column, n = left < FL_BLOCK ? left : FL_BLOCK;
+        ptrdiff_t const full = n - n % FL_LANES;
+        fl_block const block = {row, 1, column, n};
+        real const *const y_true = view_labels(call, block, true_scratch);
+        real const *const y_pred = view(call, &call->y_pred, block, pred_scratch);
+        loops->sums(y_true, y_pred, full, parameter, entries, &lanes, slopes);
+        if (full == n)
+            continue;
+        /* Classes whose label is 0 add nothing. */
+        for (ptrdiff_t i = 0; i < FL_LANES; i++) {
+            y_rest[i] = full + i < n ? y_true[full + i] : R(0);
+            z_rest[i] = y_pred[full + i < n ? full + i : n - 1];
+        }
+        loops->sums(y_rest, z_rest, FL_LANES, parameter, entries, &lanes, slopes);
+    }
+    entries->slope[0] = (real)sum_lanes(lanes.slope);
+    entries->curvature[0] = (real)sum_lanes(lanes.curvature);
+    return sum_lanes(lanes.value);
+}
+
 static void run_dense(fl_call const *call, ptrdiff_t first, ptrdiff_t last, double factor, fl_sum *loss,
                       dense_loops const *loops) {
     real true_scratch[FL_BLOCK], pred_scratch[FL_BLOCK];
@@ -168,25 +228,12 @@ static void run_dense(fl_call const *call, ptrdiff_t first, ptrdiff_t last, doub
         if (!hidden) {
             fl_block const whole = {row, rows, 0, columns};
             loops->statistics(call, whole, pred_scratch, &entries);
-            fl_sum total = {0, 0};
-            double total_slope = 0, total_curvature = 0;
-            for (ptrdiff_t column = 0; column < columns; column += FL_BLOCK) {
-                ptrdiff_t const width = columns - column < FL_BLOCK ? columns - column : FL_BLOCK;
-                fl_block const block = {row, rows, column, width};
-                loops->terms(view_labels(call, block, true_scratch),
-                             view(call, &call->y_pred, block, pred_scratch), rows * width, parameter,
+            if (entries.each)
+                loops->terms(view_labels(call, whole, true_scratch),
+                             view(call, &call->y_pred, whole, pred_scratch), rows * columns, parameter,
                              &entries, value, slope, curvature);
-                if (entries.each)
-                    break;
-                fl_add(&total, sum_block(value, width));
-                if (want_gradient) {
-                    total_slope += sum_block(slope, width);
-                    total_curvature += sum_block(curvature, width);
-                }
-            }
-            row_loss[0] = fl_value(total);
-            entries.slope[0] = (real)total_slope;
-            entries.curvature[0] = (real)total_curvature;
+            else
+                row_loss[0] = sum_dense_row(call, row, parameter, loops, &entries);
             for (ptrdiff_t r = 0; r < rows; r++) {
                 ptrdiff_t const start = r * columns;
                 entries.scale[r] = (real)(weight[r] * factor);
