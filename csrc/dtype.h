@@ -48,7 +48,10 @@ typedef int64_t integer;
 #define fl_exp_expm1 FL_REAL(fl_exp_expm1)
 #define fl_exp_pair FL_REAL(fl_exp_pair)
 #define fl_log FL_REAL(fl_log)
+#define fl_log_normal FL_REAL(fl_log_normal)
 #define fl_log1p FL_REAL(fl_log1p)
+#define fl_log1p_unit FL_REAL(fl_log1p_unit)
+#define fl_coshm1_unit FL_REAL(fl_coshm1_unit)
 #define fl_log_ratio FL_REAL(fl_log_ratio)
 #define fl_power FL_REAL(fl_power)
 

@@ -131,7 +131,8 @@ FL_INLINE double fl_min_f64(double a, double b) { return b < a ? b : a; }
 /*
  * Exponentials: exp(x) = 2^k exp(r), k = round(x / ln 2), r = x - k ln 2 in [-0.3466, 0.3466]. Adding 1.5 *
  * 2^(p-1) plus an exponent bias rounds to an integer and leaves the biased exponent in the low bits, ready to
- * be shifted into place. ln 2 is split so that k times its high part is exact.
+ * be shifted into place. ln 2 is split so that k times its high part is exact. Polynomials, here and below,
+ * are summed in pairs of terms: what a loop waits for is the chain of dependent instructions.
  */
 #define FL_EXP_BIAS_f32 32
 #define FL_EXP_BIAS_f64 64
@@ -151,25 +152,17 @@ FL_INLINE double fl_min_f64(double a, double b) { return b < a ? b : a; }
 #define FL_EXP_LIMIT_f64 710.0
 
 /* (exp(r) - 1 - r) / r^2 on the reduced range, fitted for the relative error of exp (2^-28.2 and 2^-57.9). */
-FL_INLINE float fl_exp_tail_f32(float r) {
-    float p = 0x1.6a4dc8p-10f;
-    p = fl_fma_f32(p, r, 0x1.123b26p-7f);
-    p = fl_fma_f32(p, r, 0x1.5558b2p-5f);
-    p = fl_fma_f32(p, r, 0x1.555490p-3f);
-    return fl_fma_f32(p, r, 0x1.fffffcp-2f);
+FL_INLINE float fl_exp_tail_f32(float r, float square) {
+    float p = fl_fma_f32(0x1.6a4dc8p-10f, square, fl_fma_f32(0x1.123b26p-7f, r, 0x1.5558b2p-5f));
+    return fl_fma_f32(p, square, fl_fma_f32(0x1.555490p-3f, r, 0x1.fffffcp-2f));
 }
 
-FL_INLINE double fl_exp_tail_f64(double r) {
-    double p = 0x1.ad871d128cb2ap-26;
-    p = fl_fma_f64(p, r, 0x1.28aee6613ba78p-22);
-    p = fl_fma_f64(p, r, 0x1.71df22c7b6977p-19);
-    p = fl_fma_f64(p, r, 0x1.a019987cf5661p-16);
-    p = fl_fma_f64(p, r, 0x1.a01a012a5b0f6p-13);
-    p = fl_fma_f64(p, r, 0x1.6c16c184bbfa7p-10);
-    p = fl_fma_f64(p, r, 0x1.1111111127f6bp-7);
-    p = fl_fma_f64(p, r, 0x1.55555555505ebp-5);
-    p = fl_fma_f64(p, r, 0x1.55555555554f8p-3);
-    return fl_fma_f64(p, r, 0x1.000000000000ap-1);
+FL_INLINE double fl_exp_tail_f64(double r, double square) {
+    double p = fl_fma_f64(0x1.ad871d128cb2ap-26, r, 0x1.28aee6613ba78p-22);
+    p = fl_fma_f64(p, square, fl_fma_f64(0x1.71df22c7b6977p-19, r, 0x1.a019987cf5661p-16));
+    p = fl_fma_f64(p, square, fl_fma_f64(0x1.a01a012a5b0f6p-13, r, 0x1.6c16c184bbfa7p-10));
+    p = fl_fma_f64(p, square, fl_fma_f64(0x1.1111111127f6bp-7, r, 0x1.55555555505ebp-5));
+    return fl_fma_f64(p, square, fl_fma_f64(0x1.55555555554f8p-3, r, 0x1.000000000000ap-1));
 }
 
 /* q = exp(r) - 1 and scale = 2^(k + bias) for x + low; garbage unless the biased exponent is that of a normal
@@ -188,9 +181,9 @@ FL_INLINE fl_exp_parts_f32 fl_exp_reduce_f32(float x, float low, float bias) {
     const float k = rounded - shift;
     const float high = fl_fma_f32(-k, FL_LN2_HIGH_f32, x);
     const float correction = fl_fma_f32(-k, FL_LN2_LOW_f32, low);
-    const float r = high + correction;
+    const float r = high + correction, square = r * r;
     fl_exp_parts_f32 parts;
-    parts.q = high + fl_fma_f32(r * r, fl_exp_tail_f32(r), correction);
+    parts.q = high + fl_fma_f32(square, fl_exp_tail_f32(r, square), correction);
     parts.scale = fl_from_bits_f32(fl_bits_f32(rounded) << 23);
     return parts;
 }
@@ -201,9 +194,9 @@ FL_INLINE fl_exp_parts_f64 fl_exp_reduce_f64(double x, double low, double bias) 
     const double k = rounded - shift;
     const double high = fl_fma_f64(-k, FL_LN2_HIGH_f64, x);
     const double correction = fl_fma_f64(-k, FL_LN2_LOW_f64, low);
-    const double r = high + correction;
+    const double r = high + correction, square = r * r;
     fl_exp_parts_f64 parts;
-    parts.q = high + fl_fma_f64(r * r, fl_exp_tail_f64(r), correction);
+    parts.q = high + fl_fma_f64(square, fl_exp_tail_f64(r, square), correction);
     parts.scale = fl_from_bits_f64(fl_bits_f64(rounded) << 52);
     return parts;
 }
@@ -212,18 +205,18 @@ FL_INLINE fl_exp_parts_f64 fl_exp_reduce_f64(double x, double low, double bias) 
  * exp(d + low) * 2^FL_EXP_BIAS for d <= 50 and |low| <= 1 ulp of d; exactly 0 below the cut, at -inf too
  * whatever low is; NaN for a NaN in d. The bias keeps the result normal, so that multiplying it by weight *
  * 2^-FL_EXP_BIAS afterwards rounds into the subnormal range only there. Worst error in ulp (low included),
- * with a fused multiply-add and without: float 0.88 at -0x1.b58252p+4, 0.90 at -0x1.5fea94p+5; double 0.86 at
- * -0x1.261079p+9, 0.87 at -0x1.38c446p+9.
+ * with a fused multiply-add and without: float 0.88 at -0x1.03eaccp+4, 0.90 at -0x1.4ae48ep+2; double 0.87 at
+ * -0x1.863894p+7, 0.89 at -0x1.b7193ep+8.
  */
 FL_INLINE float fl_exp_biased_f32(float d, float low) {
     const fl_exp_parts_f32 parts = fl_exp_reduce_f32(d, low, FL_EXP_BIAS_f32);
-    const float result = (1.0f + parts.q) * parts.scale;
+    const float result = fl_fma_f32(parts.q, parts.scale, parts.scale);
     return d < FL_EXP_CUT_f32 ? 0.0f : result;
 }
 
 FL_INLINE double fl_exp_biased_f64(double d, double low) {
     const fl_exp_parts_f64 parts = fl_exp_reduce_f64(d, low, FL_EXP_BIAS_f64);
-    const double result = (1.0 + parts.q) * parts.scale;
+    const double result = fl_fma_f64(parts.q, parts.scale, parts.scale);
     return d < FL_EXP_CUT_f64 ? 0.0 : result;
 }
 
@@ -231,13 +224,13 @@ FL_INLINE double fl_exp_biased_f64(double d, double low) {
  * exp(x + low) for any x and |low| <= a few ulp of x: inf above, 0 below, at +-inf too whatever low is; NaN
  * for a NaN in x. The bias away from the end of the range that x is near keeps the scale normal, and the
  * last product rounds into the subnormal range or overflows. Worst error in ulp (low included), with a fused
- * multiply-add and without: float 0.85 at -0x1.43475cp-2, 0.87 at -0x1.67edb2p+4; double 0.84 at
- * -0x1.55a295a4b1a94p+7, 0.86 at 0x1.e8ae527fd46b8p+7.
+ * multiply-add and without: float 0.90 at 0x1.28ad1ap+5, 0.91 at 0x1.b6a046p+4; double 0.87 at
+ * -0x1.863894p+7, 0.89 at -0x1.b7193ep+8.
  */
 FL_INLINE float fl_exp_f32(float x, float low) {
     const float bias = x < 0.0f ? (float)FL_EXP_BIAS_f32 : -(float)FL_EXP_BIAS_f32;
     const fl_exp_parts_f32 parts = fl_exp_reduce_f32(x, low, bias);
-    float result = (1.0f + parts.q) * parts.scale * (x < 0.0f ? 0x1p-32f : 0x1p32f);
+    float result = fl_fma_f32(parts.q, parts.scale, parts.scale) * (x < 0.0f ? 0x1p-32f : 0x1p32f);
     result = x > FL_EXP_LIMIT_f32 ? INFINITY : result;
     return x < FL_EXP_CUT_f32 ? 0.0f : result;
 }
@@ -245,7 +238,7 @@ FL_INLINE float fl_exp_f32(float x, float low) {
 FL_INLINE double fl_exp_f64(double x, double low) {
     const double bias = x < 0.0 ? (double)FL_EXP_BIAS_f64 : -(double)FL_EXP_BIAS_f64;
     const fl_exp_parts_f64 parts = fl_exp_reduce_f64(x, low, bias);
-    double result = (1.0 + parts.q) * parts.scale * (x < 0.0 ? 0x1p-64 : 0x1p64);
+    double result = fl_fma_f64(parts.q, parts.scale, parts.scale) * (x < 0.0 ? 0x1p-64 : 0x1p64);
     result = x > FL_EXP_LIMIT_f64 ? INFINITY : result;
     return x < FL_EXP_CUT_f64 ? 0.0 : result;
 }
@@ -253,7 +246,7 @@ FL_INLINE double fl_exp_f64(double x, double low) {
 /*
  * exp(x) and expm1(x) for x <= 0, NaN kept: expm1(x) = 2^k q + (2^k - 1), where the bracket is exact or
  * swamps q and is 0 for k = 0, so that nothing cancels as x -> 0. expm1(-0) is +0. Worst error: as exp; expm1
- * float 0.91 at -0x1.261a7ap-2, 0.92 without fused multiply-add; double 1.01 at -0x1.052632p-4, both.
+ * float 0.98 at -0x1.259aa4p-2; double 1.02 at -0x1.0766f4p-4, both the same without fused multiply-add.
  */
 typedef struct {
     float exp, expm1;
@@ -267,7 +260,7 @@ FL_INLINE fl_exp_pair_f32 fl_exp_expm1_f32(float x) {
     const fl_exp_parts_f32 parts = fl_exp_reduce_f32(fl_max_f32(x, FL_EXP_CUT_f32), 0.0f, FL_EXP_BIAS_f32);
     const float scale = parts.scale * 0x1p-32f;
     fl_exp_pair_f32 pair;
-    pair.exp = (1.0f + parts.q) * parts.scale * 0x1p-32f;
+    pair.exp = fl_fma_f32(scale, parts.q, scale);
     pair.expm1 = fl_fma_f32(scale, parts.q, scale - 1.0f);
     return pair;
 }
@@ -276,7 +269,7 @@ FL_INLINE fl_exp_pair_f64 fl_exp_expm1_f64(double x) {
     const fl_exp_parts_f64 parts = fl_exp_reduce_f64(fl_max_f64(x, FL_EXP_CUT_f64), 0.0, FL_EXP_BIAS_f64);
     const double scale = parts.scale * 0x1p-64;
     fl_exp_pair_f64 pair;
-    pair.exp = (1.0 + parts.q) * parts.scale * 0x1p-64;
+    pair.exp = fl_fma_f64(scale, parts.q, scale);
     pair.expm1 = fl_fma_f64(scale, parts.q, scale - 1.0);
     return pair;
 }
@@ -284,23 +277,19 @@ FL_INLINE fl_exp_pair_f64 fl_exp_expm1_f64(double x) {
 /*
  * Logarithms: each function reduces to k ln 2 + log1p(f) with f in [-1/3, 1/2] and shares the sum below.
  * log1p(f) = f + b, |b| < |f| / 4, and k ln2_high + f is summed without error, so only the last addition
- * rounds at the size of the result. The float b is f^2 times a polynomial (cheaper than a division). The
+ * rounds at the size of the result. The float b is f^2 times a polynomial. The
  * double b uses s = f / (2 + f) and log1p(f) = 2 atanh(s) = f - (f^2/2 - s (f^2/2 + R(s^2))), a third of the
  * terms for a division that overlaps the rest. k is passed as a float scaled by 2^23: its exponent field,
  * converted as it stands.
  */
 FL_INLINE float fl_log_sum_f32(float scaled_k, float f) {
-    float p = 0x1.e772d8p-5f;
-    p = fl_fma_f32(p, f, -0x1.dee8a4p-4f);
-    p = fl_fma_f32(p, f, 0x1.f94134p-4f);
-    p = fl_fma_f32(p, f, -0x1.fe7fb8p-4f);
-    p = fl_fma_f32(p, f, 0x1.220462p-3f);
-    p = fl_fma_f32(p, f, -0x1.553056p-3f);
-    p = fl_fma_f32(p, f, 0x1.99b2eep-3f);
-    p = fl_fma_f32(p, f, -0x1.0000e2p-2f);
-    p = fl_fma_f32(p, f, 0x1.55552ep-2f);
+    const float square = f * f;
+    float p = fl_fma_f32(0x1.e772d8p-5f, square, fl_fma_f32(-0x1.dee8a4p-4f, f, 0x1.f94134p-4f));
+    p = fl_fma_f32(p, square, fl_fma_f32(-0x1.fe7fb8p-4f, f, 0x1.220462p-3f));
+    p = fl_fma_f32(p, square, fl_fma_f32(-0x1.553056p-3f, f, 0x1.99b2eep-3f));
+    p = fl_fma_f32(p, square, fl_fma_f32(-0x1.0000e2p-2f, f, 0x1.55552ep-2f));
     p = fl_fma_f32(p, f, -0x1.fffffep-2f);
-    const float b = fl_fma_f32(f * f, p, scaled_k * (FL_LN2_LOW_f32 * 0x1p-23f));
+    const float b = fl_fma_f32(square, p, scaled_k * (FL_LN2_LOW_f32 * 0x1p-23f));
     const float high = fl_fma_f32(scaled_k, FL_LN2_HIGH_f32 * 0x1p-23f, f);
     const float error = fl_fma_f32(scaled_k, FL_LN2_HIGH_f32 * 0x1p-23f, -high) + f;
     return high + (error + b);
@@ -308,15 +297,12 @@ FL_INLINE float fl_log_sum_f32(float scaled_k, float f) {
 
 FL_INLINE double fl_log_sum_f64(double k, double f) {
     const double s = f / (2.0 + f);
-    const double z = s * s;
+    const double z = s * s, square = z * z;
     const double half_square = 0.5 * f * f;
-    double p = 0x1.3adbf17584533p-3;
-    p = fl_fma_f64(p, z, 0x1.384f08110de1cp-3);
-    p = fl_fma_f64(p, z, 0x1.7475131920e0ap-3);
-    p = fl_fma_f64(p, z, 0x1.c71c0038fe4bbp-3);
-    p = fl_fma_f64(p, z, 0x1.249249b3f13bbp-2);
-    p = fl_fma_f64(p, z, 0x1.99999998ee3adp-2);
-    p = fl_fma_f64(p, z, 0x1.555555555577fp-1);
+    double p =
+        fl_fma_f64(0x1.3adbf17584533p-3, square, fl_fma_f64(0x1.384f08110de1cp-3, z, 0x1.7475131920e0ap-3));
+    p = fl_fma_f64(p, square, fl_fma_f64(0x1.c71c0038fe4bbp-3, z, 0x1.249249b3f13bbp-2));
+    p = fl_fma_f64(p, square, fl_fma_f64(0x1.99999998ee3adp-2, z, 0x1.555555555577fp-1));
     p = fl_fma_f64(p, z, half_square);
     const double b = fl_fma_f64(s, p, fl_fma_f64(k, FL_LN2_LOW_f64, -half_square));
     const double high = fl_fma_f64(k, FL_LN2_HIGH_f64, f);
@@ -374,8 +360,24 @@ FL_INLINE fl_log_parts_f64 fl_log_reduce_f64(double x) {
 }
 
 /*
- * log(x): subnormals included, -inf at +-0, inf at inf, NaN below 0. Worst error: float 0.86 at
- * 0x1.68bdbcp+0, 0.88 without fused multiply-add at 0x1.69b0f6p+0; double 0.90 at 0x1.6939a2p+0, 0.94 at
+ * log(x) for positive normal x; garbage otherwise. Worst error: as log.
+ */
+FL_INLINE float fl_log_normal_f32(float x) {
+    const uint32_t bits = fl_bits_f32(x) + (FL_ONE_f32 - FL_SQRT_HALF_f32);
+    const uint32_t k = (bits & FL_EXPONENT_f32) - FL_ONE_f32;
+    const float f = fl_from_bits_f32((bits & ~FL_EXPONENT_f32) + FL_SQRT_HALF_f32) - 1.0f;
+    return fl_log_sum_f32((float)(int32_t)k, f);
+}
+
+FL_INLINE double fl_log_normal_f64(double x) {
+    const uint64_t bits = fl_bits_f64(x) + (FL_ONE_f64 - FL_SQRT_HALF_f64);
+    const double f = fl_from_bits_f64((bits & ~FL_EXPONENT_f64) + FL_SQRT_HALF_f64) - 1.0;
+    return fl_log_sum_f64(fl_exponent_f64(bits, 1023.0), f);
+}
+
+/*
+ * log(x): subnormals included, -inf at +-0, inf at inf, NaN below 0. Worst error: float 0.87 at
+ * 0x1.69bdacp-1, 0.90 without fused multiply-add at 0x1.69c528p-1; double 0.90 at 0x1.69adedp+0, 0.94 at
  * 0x1.677bf5p+0.
  */
 FL_INLINE float fl_log_f32(float x) {
@@ -396,7 +398,7 @@ FL_INLINE double fl_log_f64(double x) {
  * log(1 + x): +-0 kept, -inf at -1, NaN below, inf at inf. k brings fl(1 + x) into [3/4, 3/2), but f = x 2^-k
  * + (2^-k - 1) comes from x itself: x for k = 0, exact for k = -1 and 1 but at the very edge, otherwise
  * rounded once below half an ulp of the result. 2^-k is formed as 2^(2-k) / 4 lest its exponent field run
- * out. Worst error: float 0.96 at 0x1.edaccep-2, 1.06 without fused multiply-add at -0x1.0c64aap-2;
+ * out. Worst error: float 0.99 at 0x1.ffc442p-2, 1.05 without fused multiply-add at -0x1.0e614ep-2;
  * double 1.02 at -0x1.169476p-2, 1.05 at -0x1.16675dp-2.
  */
 FL_INLINE float fl_log1p_f32(float x) {
@@ -417,6 +419,47 @@ FL_INLINE double fl_log1p_f64(double x) {
         fl_log_sum_f64(fl_exponent_f64(bits, 1023.0), fl_from_bits_f64(fl_bits_f64(x) - k) + scale_less_one);
     result = x + x == x ? x : result; /* +-0 and inf */
     return x > -1.0 ? result : fl_pole_f64(x != -1.0);
+}
+
+/*
+ * log(1 + x) for -1/2 <= x <= 1, +0 and NaN kept: f = x without a reduction, and log1p(x) = x - s (x - s^2
+ * R(s^2)) with s = x / (2 + x). Worst error: float 1.08 at 0x1.497254p-1, 1.35 without fused multiply-add at
+ * 0x1.408ce4p-1; double 1.07 at 0x1.4a5022p-1, 1.33 at 0x1.4320eep-1.
+ */
+FL_INLINE float fl_log1p_unit_f32(float x) {
+    const float s = x / (2.0f + x), z = s * s;
+    float p = fl_fma_f32(0x1.1eca6ap-2f, z, 0x1.1ec038p-2f);
+    p = fl_fma_f32(p, z * z, fl_fma_f32(0x1.99d1ccp-2f, z, 0x1.555502p-1f));
+    return fl_fma_f32(-s, fl_fma_f32(-z, p, x), x);
+}
+
+FL_INLINE double fl_log1p_unit_f64(double x) {
+    const double s = x / (2.0 + x), z = s * s, square = z * z;
+    double p = fl_fma_f64(0x1.5d4abed9a0addp-3, z, 0x1.55195ac837fb9p-4);
+    p = fl_fma_f64(p, square, fl_fma_f64(0x1.efec91a0c9ef0p-4, z, 0x1.10672e3f8a66fp-3));
+    p = fl_fma_f64(p, square, fl_fma_f64(0x1.3b1dde873fc2ep-3, z, 0x1.745cb40340190p-3));
+    p = fl_fma_f64(p, square, fl_fma_f64(0x1.c71c741c605aap-3, z, 0x1.249249208c76ep-2));
+    p = fl_fma_f64(p, square, fl_fma_f64(0x1.99999999a074ep-2, z, 0x1.5555555555535p-1));
+    return fl_fma_f64(-s, fl_fma_f64(-z, p, x), x);
+}
+
+/*
+ * cosh(x) - 1 for |x| <= 1, from x^2, whose error is not counted. Worst error: float 0.71 at
+ * 0x1.c28962p-1, 0.77 without fused multiply-add at 0x1.cbcef4p-1; double 0.71 at 0x1.a4e167p-1, 0.76 at
+ * 0x1.a54b28p-1.
+ */
+FL_INLINE float fl_coshm1_unit_f32(float square) {
+    const float fourth = square * square;
+    const float p = fl_fma_f32(0x1.a90394p-16f, fourth, fl_fma_f32(0x1.6c023ap-10f, square, 0x1.555570p-5f));
+    return fl_fma_f32(p, fourth, 0.5f * square);
+}
+
+FL_INLINE double fl_coshm1_unit_f64(double square) {
+    const double fourth = square * square;
+    double p = fl_fma_f64(0x1.996e1ad4f80bcp-37, square, 0x1.1ee5abdbfb562p-29);
+    p = fl_fma_f64(p, fourth, fl_fma_f64(0x1.27e505edd9627p-22, square, 0x1.a01a019216ca9p-16));
+    p = fl_fma_f64(p, fourth, fl_fma_f64(0x1.6c16c16c1f5f0p-10, square, 0x1.555555555551dp-5));
+    return fl_fma_f64(p, fourth, 0.5 * square);
 }
 
 /*
@@ -448,10 +491,10 @@ FL_INLINE double fl_log_ratio_f64(double a, double b) {
  * log x into a relative one, hence the logarithm and the product are sums of two numbers. log x = k ln 2 + 2
  * atanh(s), s = f / (2 + f), where 2 atanh(s) = 2 s + s^3 R(s^2): s is taken with its error, and the rest is
  * below 1 % of it. At 0 and inf a finite logarithm of great size keeps 0^0 = 1. Worst error for |a| <= 10:
- * float 0.87 at 0x1.776852p+0 and a = 0x1.68d588p+1, 0.91 without fused multiply-add at 0x1.77a4a2p+0 and
- * -0x1.20f99ap+2; double 0.90 at 0x1.6cf4f6f2a222cp+74 and 0x1.11ce29b93d5d2p+3, 0.93 at 0x1.6b96fa9bc6077p+0
- * and -0x1.b3277c656990cp+2. Up to |a| = 50: 1.7, with x near sqrt(2) times a power of 2; from there it grows
- * with |a|.
+ * float 0.96 at 0x1.6361f2p+0 and a = 0x1.da898ap+2, 0.97 without fused multiply-add at 0x1.62099ap+0 and
+ * -0x1.d77602p+2; double 0.90 at 0x1.6cf4f6f2a222cp+74 and 0x1.11ce29b93d5d2p+3, 0.98 at
+ * 0x1.685811828d19fp+37 and 0x1.090e917a5ed88p+3. Up to |a| = 50: 1.7, with x near sqrt(2) times a power of
+ * 2; from there it grows with |a|.
  */
 FL_INLINE float fl_power_f32(float x, float a) {
     const fl_log_parts_f32 parts = fl_log_reduce_f32(fl_abs_f32(x));
@@ -482,14 +525,11 @@ FL_INLINE double fl_power_f64(double x, double a) {
     const double u = 2.0 + f, inverse = 1.0 / u, s = f * inverse, f_used = s * u;
     const double rest = ((f - f_used) - fl_product_error_f64(s, u, f_used)) - s * (f - (u - 2.0));
     const double z = s * s;
-    double p = 0x1.0c06b55bb3efbp-3;
-    p = fl_fma_f64(p, z, 0x1.0fbe442b6ae60p-3);
-    p = fl_fma_f64(p, z, 0x1.3b1c38a856459p-3);
-    p = fl_fma_f64(p, z, 0x1.745cf8f397214p-3);
-    p = fl_fma_f64(p, z, 0x1.c71c720185cc1p-3);
-    p = fl_fma_f64(p, z, 0x1.2492492476b0bp-2);
-    p = fl_fma_f64(p, z, 0x1.9999999999a38p-2);
-    p = fl_fma_f64(p, z, 0x1.5555555555555p-1);
+    const double square = z * z;
+    double p = fl_fma_f64(0x1.0c06b55bb3efbp-3, z, 0x1.0fbe442b6ae60p-3);
+    p = fl_fma_f64(p, square, fl_fma_f64(0x1.3b1c38a856459p-3, z, 0x1.745cf8f397214p-3));
+    p = fl_fma_f64(p, square, fl_fma_f64(0x1.c71c720185cc1p-3, z, 0x1.2492492476b0bp-2));
+    p = fl_fma_f64(p, square, fl_fma_f64(0x1.9999999999a38p-2, z, 0x1.5555555555555p-1));
     const double tail = fl_fma_f64(s * z, p, fl_fma_f64(k, FL_LN2_LOW_f64, 2.0 * (rest * inverse)));
     const double sum = fl_fma_f64(k, FL_LN2_HIGH_f64, s + s);
     const double sum_low = (fl_fma_f64(k, FL_LN2_HIGH_f64, -sum) + (s + s)) + tail;

@@ -47,25 +47,24 @@ FL_INLINE fl_element huber(real y_true, real y_pred, real const *parameter) {
 
 /* Log-cosh.
  *
- *   a = |e|, u = expm1(-a)
- *   value    = log(cosh(e)) = log1p(2*sinh(a/2)^2) = log1p(u*u / (2*(1 + u)))    a < 1
- *            = a - log(2) + log1p(exp(-2*a))                                     otherwise
- *   gradient = tanh(e) = sign(e) * -u*(2 + u) / (1 + exp(-2*a))
- *   hessian  = sech(e)^2 = (2*exp(-a) / (1 + exp(-2*a)))^2
+ *   a = |e|, w = exp(-2*a)
+ *   value    = log(cosh(e)) = log1p(cosh(a) - 1)    a < 1
+ *            = a - log(2) + log1p(w)                otherwise
+ *   gradient = tanh(e) = sign(e) * -expm1(-2*a) / (1 + w)
+ *   hessian  = sech(e)^2 = 4*w / (1 + w)^2
  *
  * The first form has no difference of near-equal terms, and the second none from a = 1 on. Both take
- * one expm1 and one log1p.
+ * one log1p.
  */
 FL_INLINE fl_element log_cosh(real y_true, real y_pred, real const *parameter) {
     (void)parameter;
     real const e = y_pred - y_true, a = fl_abs(e);
-    fl_exp_pair const t = fl_exp_expm1(-a);
-    real const square = t.exp * t.exp, sech = R(2) * t.exp / (R(1) + square);
-    real const log1p = fl_log1p(a < R(1) ? t.expm1 * t.expm1 / (R(2) * t.exp) : square);
-    real const linear = a - R(0.693147180559945309417232121458176568);
+    fl_exp_pair const w = fl_exp_expm1(R(-2) * a);
+    real const log1p = fl_log1p_unit(a < R(1) ? fl_coshm1_unit(e * e) : w.exp);
+    real const linear = a - R(0.693147180559945309417232121458176568), inverse = R(1) / (R(1) + w.exp);
     return (fl_element){.value = a < R(1) ? log1p : linear + log1p,
-                        .gradient = fl_copysign(-t.expm1 * (R(2) + t.expm1) / (R(1) + square), e),
-                        .hessian = sech * sech};
+                        .gradient = fl_copysign(-w.expm1 / (R(1) + w.exp), e),
+                        .hessian = R(4) * w.exp * inverse * inverse};
 }
 
 /* Smooth L1: Huber divided by beta, with the outer value at the kinks (Girshick 2015).
