@@ -118,6 +118,7 @@ typedef struct {
 /* Which loop runs the element function; losses.def says what each does. */
 typedef enum {
     POINTWISE_MEAN,
+    POWER_MEAN = POINTWISE_MEAN,
     POINTWISE_SUM,
     WEIGHTED_MEAN,
     SOFTMAX,

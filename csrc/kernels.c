@@ -30,6 +30,15 @@
 
 #define FL_DEFINE_POINTWISE_MEAN(name, element) FL_POINTWISE(name, element, FL_PLAIN, .divide = 1)
 #define FL_DEFINE_POINTWISE_SUM(name, element) FL_POINTWISE(name, element, FL_PLAIN, .divide = 0)
+/* A power costs more than all the rest of an element, and a square next to nothing. */
+#define FL_DEFINE_POWER_MEAN(name, element)                                                                  \
+    FL_POINTWISE(name##_power, element, FL_POWER, .divide = 1)                                               \
+    FL_POINTWISE(name##_square, element, FL_SQUARE, .divide = 1)                                             \
+    static fl_status name##_kernel(fl_call const *call, ptrdiff_t first, ptrdiff_t last, double factor,      \
+                                   fl_sum *loss) {                                                           \
+        return (call->parameters[0] == 2 ? name##_square_kernel : name##_power_kernel)(call, first, last,    \
+                                                                                       factor, loss);        \
+    }
 #define FL_DEFINE_WEIGHTED_MEAN(name, element)                                                               \
     FL_POINTWISE(name, element, FL_WEIGHTED, .divide = 1, .weighted = 1)
 #define FL_DEFINE_SOFTMAX(name, element)                                                                     \

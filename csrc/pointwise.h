@@ -30,6 +30,8 @@ typedef struct {
 /* How an element is called. */
 #define FL_PLAIN(element) element(y_true[i], y_pred[i], p)
 #define FL_WEIGHTED(element) element(y_true[i], y_pred[i], class_weight[i], p)
+#define FL_POWER(element) element(y_true[i], y_pred[i], 0, p)
+#define FL_SQUARE(element) element(y_true[i], y_pred[i], 1, p)
 
 #define FL_PARAMETERS(parameter) {parameter[0], parameter[1], parameter[2], parameter[3]}
 

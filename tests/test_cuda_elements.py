@@ -20,6 +20,7 @@ from reference import mp, mpf
 # Arguments of an element besides its parameters, by kind of loop; those of a log-probability where there is no other entry
 INPUTS = {
     "POINTWISE_MEAN": ["y_true", "y_pred"],
+    "POWER_MEAN": ["y_true", "y_pred"],
     "POINTWISE_SUM": ["y_true", "y_pred"],
     "WEIGHTED_MEAN": ["y_true", "y_pred"],
     "SPARSE_PROBABILITY": ["probability"],

@@ -91,23 +91,21 @@ FL_INLINE fl_element kl_divergence(real y_true, real y_pred, real const *paramet
  *   value    = w*y*a + (1 - y)*b,  a = -log(p), b = -log1p(-p)
  *   gradient = (1 - y)/(1 - p) - w*y/p,  hessian = w*y/p^2 + (1 - y)/(1 - p)^2, both 0 where p is clipped
  *
- * The clip is done on the logarithms, where its bounds -log1p(-epsilon) and -log(epsilon) are exact to
+ * The smaller of p and 1 - p is exact, and gives both logarithms: one is a log, the other a log1p of at most
+ * 1/2. The clip is done on the logarithms, where its bounds -log1p(-epsilon) and -log(epsilon) are exact to
  * an ulp; 1 - epsilon rounded to float32 would move the smallest loss by 19 %.
  */
 FL_INLINE fl_element weighted_binary_crossentropy(real y_true, real y_pred, real class_weight,
                                                   real const *parameter) {
-    real const epsilon = parameter[0], tiny = R(1e-37);
+    real const epsilon = fl_max(parameter[0], REAL_MIN);
     real const least = -fl_log1p(-epsilon), most = -fl_log(epsilon);
-    real const bounded = fl_min(fl_max(y_pred, R(0)), R(1));
-    real const own = class_weight * y_true, other = R(1) - y_true;
-    real const p = fl_max(bounded, tiny), q = fl_max(R(1) - bounded, tiny);
-    real const a = fl_min(fl_max(-fl_log(p), least), most);
-    real const b = fl_min(fl_max(-fl_log1p(-bounded), least), most);
-    real const positive = own / p, negative = other / q, clipped = R(0) * bounded;
-    real const nearest = fl_min(bounded, R(1) - bounded);
-    return (fl_element){.value = own * a + other * b,
-                        .gradient = nearest >= epsilon ? negative - positive : clipped,
-                        .hessian = nearest >= epsilon ? positive / p + negative / q : clipped};
+    real const p = y_pred, q = R(1) - p, own = class_weight * y_true, other = R(1) - y_true;
+    real const smaller = fl_min(p, q), nearest = fl_max(smaller, REAL_MIN), clipped = R(0) * nearest;
+    real const rare = fl_min(-fl_log_normal(nearest), most), common = fl_max(-fl_log1p_unit(-nearest), least);
+    real const positive = own / p, negative = other / q;
+    return (fl_element){.value = (p > q ? other : own) * rare + (p > q ? own : other) * common + clipped,
+                        .gradient = smaller >= epsilon ? negative - positive : clipped,
+                        .hessian = smaller >= epsilon ? positive / p + negative / q : clipped};
 }
 
 FL_INLINE fl_element binary_crossentropy(real y_true, real y_pred, real const *parameter) {
@@ -127,11 +125,11 @@ FL_INLINE fl_element binary_crossentropy(real y_true, real y_pred, real const *p
  * infinite logit: 0*inf does not occur.
  */
 FL_INLINE fl_element crossentropy_of_logit(real own, real other, real sum, real y_pred) {
-    real const a = fl_abs(y_pred), t = fl_exp_biased(-a, R(0)) * R(FL_EXP_SCALE);
+    real const a = fl_abs(y_pred), t = fl_exp_expm1(-a).exp;
     real const wrong = y_pred > R(0) ? other : own;
     real const large = R(1) / (R(1) + t), small = t * large;
     real const up = y_pred > R(0) ? large : small, down = y_pred > R(0) ? small : large;
-    return (fl_element){.value = (wrong == R(0) ? R(0) : wrong * a) + sum * fl_log1p(t),
+    return (fl_element){.value = (wrong == R(0) ? R(0) : wrong * a) + sum * fl_log1p_unit(t),
                         .gradient = other * up - own * down,
                         .hessian = sum * (small * large)};
 }
@@ -155,6 +153,13 @@ FL_INLINE real focal_weight(real y_true, real alpha, real balanced) {
     return balanced * (y_true * alpha + (R(1) - y_true) * (R(1) - alpha)) + (R(1) - balanced);
 }
 
+/* x*m^exponent for m >= 0. The power is the square of a root with x between the two, so that it does not
+ * overflow where the product does not; the bound of the root makes 0*inf 0 where x is 0. */
+FL_INLINE real times_power(real x, real m, real exponent) {
+    real const root = fl_min(fl_power(m, R(0.5) * exponent), REAL_MAX);
+    return root * x * root;
+}
+
 /* Binary focal cross-entropy (Lin et al. 2017) of a probability: the cross-entropy B of p, clipped as above,
  * times
  *
@@ -165,25 +170,22 @@ FL_INLINE real focal_weight(real y_true, real alpha, real balanced) {
  *   gradient = w*(g*r*m^(g-1)*B + m^g*B')
  *   hessian  = w*(g*(g-1)*r^2*m^(g-2)*B + 2*g*r*m^(g-1)*B' + m^g*B'')
  *
- * p is clipped to [0, 1] in m, g >= 0. The powers with a negative exponent are taken as squares of roots,
- * with B between the two, so that none overflows where the product does not; the bound of the roots makes
- * 0*inf 0 where the factor g or g-1 is 0.
+ * p is clipped to [0, 1] in m, g >= 0. `square`: g is 2.
  */
-FL_INLINE fl_element binary_focal_crossentropy(real y_true, real y_pred, real const *parameter) {
-    real const g = parameter[1], other = R(1) - y_true, p = fl_min(fl_max(y_pred, R(0)), R(1));
+FL_INLINE fl_element binary_focal_crossentropy(real y_true, real y_pred, int square, real const *parameter) {
+    real const g = parameter[0], other = R(1) - y_true, p = fl_min(fl_max(y_pred, R(0)), R(1));
     real const r = p == y_pred ? other - y_true : R(0);
-    real const weight = focal_weight(y_true, parameter[2], parameter[3]);
-    fl_element const b = binary_crossentropy(y_true, y_pred, parameter);
+    real const weight = focal_weight(y_true, parameter[1], parameter[2]);
+    fl_element const b = binary_crossentropy(y_true, y_pred, parameter + 3);
     real const m = y_true * (R(1) - p) + other * p;
-    real const power = fl_power(m, g);
-    real const first = fl_min(fl_power(m, R(0.5) * (g - R(1))), REAL_MAX);
-    real const second = fl_min(fl_power(m, R(0.5) * (g - R(2))), REAL_MAX);
+    real const power = square ? m * m : fl_power(m, g);
     real const slope = g * r, curvature = slope * r * (g - R(1));
-    return (fl_element){.value = weight * (power * b.value),
-                        .gradient = weight * (first * (slope * b.value) * first + power * b.gradient),
-                        .hessian =
-                            weight * (second * (curvature * b.value) * second +
-                                      first * (R(2) * slope * b.gradient) * first + power * b.hessian)};
+    real const first = slope * b.value, second = curvature * b.value, mixed = R(2) * slope * b.gradient;
+    return (fl_element){
+        .value = weight * (power * b.value),
+        .gradient = weight * ((square ? m * first : times_power(first, m, g - R(1))) + power * b.gradient),
+        .hessian = weight * ((square ? second : times_power(second, m, g - R(2))) +
+                             (square ? m * mixed : times_power(mixed, m, g - R(1))) + power * b.hessian)};
 }
 
 /* Binary focal cross-entropy of a logit z, with p = sigmoid(z), q = sigmoid(-z).
@@ -195,16 +197,17 @@ FL_INLINE fl_element binary_focal_crossentropy(real y_true, real y_pred, real co
  *
  * With t = exp(-|z|) and the label's shares on the right and the wrong side of 0, m is (right*t + wrong)/(1 +
  * t), a sum of positive terms, and so is the gradient for y = 0 or 1. There r is exactly -p or q on the right
- * side, also when t underflows; at infinity it vanishes faster than B grows.
+ * side, also when t underflows; at infinity it vanishes faster than B grows. `square`: g is 2.
  */
-FL_INLINE fl_element binary_focal_crossentropy_from_logits(real y_true, real y_pred, real const *parameter) {
+FL_INLINE fl_element binary_focal_crossentropy_from_logits(real y_true, real y_pred, int square,
+                                                           real const *parameter) {
     real const g = parameter[0], other = R(1) - y_true;
     real const weight = focal_weight(y_true, parameter[1], parameter[2]);
     fl_element const b = binary_crossentropy_from_logits(y_true, y_pred, parameter);
-    real const t = fl_exp_biased(-fl_abs(y_pred), R(0)) * R(FL_EXP_SCALE), large = R(1) / (R(1) + t);
+    real const t = fl_exp_expm1(-fl_abs(y_pred)).exp, large = R(1) / (R(1) + t);
     real const wrong = y_pred > R(0) ? other : y_true, right = y_pred > R(0) ? y_true : other;
     real const odds = right * t + wrong, share = wrong == R(0) ? R(1) : t / odds;
-    real const power = weight * fl_power(odds * large, g);
+    real const m = odds * large, power = weight * (square ? m * m : fl_power(m, g));
     real const r = (other - y_true) * large * share, slope = g * r;
     real const turn = fl_copysign((t - R(1)) * large, -y_pred), bounded = fl_min(b.value, REAL_MAX);
     return (fl_element){

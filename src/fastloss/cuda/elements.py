@@ -302,7 +302,7 @@ def binary_crossentropy_from_logits(real, y_true, y_pred):
 
 
 @element
-def binary_focal_crossentropy(real, y_true, y_pred, epsilon, gamma, alpha, apply_class_balancing):
+def binary_focal_crossentropy(real, y_true, y_pred, gamma, alpha, apply_class_balancing, epsilon):
     p = real(0) if y_pred < real(0) else y_pred
     p = real(1) if p > real(1) else p
     q = real(1) - p

@@ -492,7 +492,7 @@ class BinaryFocalCrossentropy(NativeLoss):
         )
         if boolean("from_logits", self.from_logits):
             return Kernel("binary_focal_crossentropy_from_logits", focal, **options)
-        focal = epsilon_number(self.epsilon), *focal
+        focal = *focal, epsilon_number(self.epsilon)
         return Kernel("binary_focal_crossentropy", focal, pred_bounds=PROBABILITY, **options)
 
     def numpy_formula(self, y_true, y_pred):
