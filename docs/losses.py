@@ -279,7 +279,7 @@ def structured_results(case, index, dtype):
 def is_drawn(cls):
     """Whether the loss is a function of one y_true and one y_pred, or of the classes of a row."""
     kind = _kernels.registry().get(cls.function.__name__, {}).get("kind", "")
-    return kind.startswith("POINTWISE") or (cls().target in CLASSES and cls().prediction in OTHER_CLASS)
+    return kind.startswith(("POINTWISE", "POWER")) or (cls().target in CLASSES and cls().prediction in OTHER_CLASS)
 
 
 def plot_name(cls):
