@@ -68,8 +68,8 @@ static int fits_window(real limit) { return limit >= -R(FL_WINDOW_MOST) && limit
 FL_INLINE real plain_term(real z, real offset, real floor) {
     real const rounded = fl_fma(z, FL_LOG2_E, offset), k = rounded - offset;
     real const r = fl_fma(-k, FL_REAL(FL_LN2_LOW), fl_fma(-k, FL_REAL(FL_LN2_HIGH), z));
-    real const scale = FL_REAL(fl_from_bits)(FL_REAL(fl_bits)(rounded) << FL_MANTISSA_BITS);
-    real const term = fl_fma(scale, fl_fma(r * r, FL_REAL(fl_exp_tail)(r), r), scale);
+    real const square = r * r, scale = FL_REAL(fl_from_bits)(FL_REAL(fl_bits)(rounded) << FL_MANTISSA_BITS);
+    real const term = fl_fma(scale, fl_fma(square, FL_REAL(fl_exp_tail)(r, square), r), scale);
     return z < floor ? R(0) : term;
 }
 
