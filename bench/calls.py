@@ -10,6 +10,7 @@ pause in which the threads fall asleep.
 
 import argparse
 import inspect
+import math
 import time
 import timeit
 
@@ -17,7 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 import fastloss as fl
-from data import PREDICTIONS, TARGETS, arguments, label, normal
+from data import arguments, fitted, label, normal
 
 SHAPE = (32, 10)
 PAUSE = 0.005  # seconds
@@ -33,9 +34,9 @@ def main():
     if options.threads:
         return print_threads(options)
     work = {
-        name: calls(loss, *arguments(loss, SHAPE, options.dtype))
+        name: calls(loss, *arguments(loss, shape, options.dtype))
         for name, loss in fl.losses.native_instances()
-        if loss.target in TARGETS and loss.prediction in PREDICTIONS
+        if math.prod(shape := fitted(loss, SHAPE)) <= math.prod(SHAPE)
     }
     columns = list(dict.fromkeys(column for row in work.values() for column in row))
     if reference := numba_reference(options.dtype):

@@ -1,67 +1,46 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The benchmarks' matrix: every native loss, both dtypes, the sizes that are asked for."""
+"""The part of the benchmarks that pytest runs: every native loss and every peer, at the sizes that are asked for."""
 
 import argparse
-from typing import NamedTuple
 
-import numpy as np
 import pytest
 
-import fastloss as fl
-from data import arguments, check
+from peers import COSTLY, MODULES
+from plan import BOTH, LOSSES, NAMED_SIZES
+from targets import EXAMPLES, NATIVE
 
 
-class Size(NamedTuple):
-    shape: tuple
-    rounds: int  # of fastloss; the NumPy formula, many times slower, takes a fifth
-    calls: int  # in a round
+def some_of(known):
+    def parse(text):
+        names = text.split(",")
+        if unknown := set(names) - set(known):
+            raise argparse.ArgumentTypeError(f"{', '.join(sorted(unknown))}: expected some of {','.join(known)}")
+        return names
 
-
-SIZES = {
-    "cache": Size((640, 100), rounds=50, calls=5),  # in L2: 64 K elements
-    "l3": Size((20_000, 100), rounds=20, calls=1),  # 2 M
-    "memory": Size((160_000, 100), rounds=10, calls=1),  # 16 M
-}
-
-
-class Work(NamedTuple):
-    """A loss and its arguments, checked; `gradient` is where value_and_grad writes."""
-
-    label: str
-    loss: fl.Loss
-    size: Size
-    y_true: np.ndarray
-    y_pred: np.ndarray
-    gradient: np.ndarray
-
-
-def sizes(text):
-    names = text.split(",")
-    if unknown := set(names) - set(SIZES):
-        raise argparse.ArgumentTypeError(f"{', '.join(sorted(unknown))}: expected some of {','.join(SIZES)}")
-    return names
+    return parse
 
 
 def pytest_addoption(parser):
-    known = ",".join(SIZES)
-    parser.addoption("--sizes", type=sizes, default=known, metavar="A,B", help=f"default: {known}")
+    parser.addoption("--sizes", type=some_of(NAMED_SIZES), default="cache", metavar="A,B", help="default: cache")
+    parser.addoption("--dtypes", default="float32", metavar="A,B", help="default: float32")
+    costly = " and ".join(COSTLY)
+    parser.addoption("--peers", type=some_of(MODULES), metavar="A,B", help=f"default: all, {costly} with a few losses only")
+
+
+def contestants(config, label):
+    """fastloss and the peers that a loss is measured with."""
+    chosen = config.getoption("peers")
+    return (NATIVE, *(chosen or [name for name in MODULES if name not in COSTLY or label in EXAMPLES]))
 
 
 def pytest_generate_tests(metafunc):
-    if "work" in metafunc.fixturenames:
-        cases = [
-            pytest.param((label, loss, dtype, SIZES[size]), id=f"{label}-{dtype}-{size}")
-            for label, loss in fl.losses.native_instances()
-            if loss.rowwise
-            for dtype in ("float32", "float64")
-            for size in metafunc.config.getoption("sizes")
-        ]
-        # Of the module: the arguments are made, checked and freed once for all that is measured on them.
-        metafunc.parametrize("work", cases, indirect=True, scope="module")
-
-
-@pytest.fixture(scope="module")
-def work(request):
-    label, loss, dtype, size = request.param
-    y_true, y_pred = arguments(loss, size.shape, dtype)
-    return Work(label, loss, size, y_true, y_pred, check(loss, y_true, y_pred))
+    option = metafunc.config.getoption
+    cases = [
+        pytest.param((label, dtype, size), operation, contestant, id=f"{label}-{dtype}-{size}-{operation}-{contestant}")
+        for size in option("sizes")
+        for dtype in option("dtypes").split(",")
+        for label in LOSSES
+        for operation in BOTH
+        for contestant in contestants(metafunc.config, label)
+    ]
+    metafunc.parametrize(("case", "operation", "contestant"), cases)

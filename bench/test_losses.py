@@ -1,33 +1,40 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Every native loss, and the plain NumPy formula, at sizes that fit L2, L3 and memory."""
+"""Every native loss next to its peers: results are compared, then timed, in a group for each loss and operation."""
+
+import math
+
+import pytest
 
 import fastloss as fl
-from data import bytes_moved, plain
+from data import bytes_moved, fitted
+from measure import native, peer, work_of
+from peers import Missing, Wrong
+from plan import LOSSES, NAMED_SIZES
+from targets import NATIVE
+from timing import seconds
+
+ROUNDS = 15
+ROUND_SECONDS = 0.004
 
 
-def test_value(benchmark, work):
-    measure(benchmark, work, lambda: work.loss(work.y_true, work.y_pred))
-
-
-def test_value_and_grad(benchmark, work):
-    def value_and_grad():
-        return work.loss.value_and_grad(work.y_true, work.y_pred, out=work.gradient)
-
-    measure(benchmark, work, value_and_grad, gradient=work.gradient)
-
-
-def test_numpy_value(benchmark, work):
-    measure(benchmark, work, lambda: plain(work.loss, work.y_true, work.y_pred), share=5)
-
-
-def measure(benchmark, work, function, gradient=None, share=1):
-    """Time `function`, in a table with all else on the same arguments."""
-    dtype, size = work.y_pred.dtype.name, work.size
+# Other libraries warn of what is their own affair.
+@pytest.mark.filterwarnings("ignore")
+def test_loss(benchmark, case, operation, contestant):
+    label, dtype, size = case
+    work = work_of(label, dtype, fitted(LOSSES[label], NAMED_SIZES[size]))
+    try:
+        threads = fl.get_num_threads()
+        call = native(work, operation) if contestant == NATIVE else peer(contestant, work, operation, threads)
+    except Wrong:
+        raise
+    except Missing as reason:
+        pytest.skip(f"{contestant}: {reason}")
+    benchmark.group = f"{label}, {operation}, {dtype}, {work.y_pred.size:,} elements"
+    if benchmark.disabled:
+        benchmark(call)
+        return
     config = fl.show_config()
-    benchmark.group = f"{work.label}, {dtype}, {work.y_pred.size:,} elements"
     benchmark.extra_info.update({key: config[key] for key in ("isa", "threads", "compiler", "numpy")})
-    benchmark.extra_info.update(dtype=dtype, elements=work.y_pred.size)
-    benchmark.pedantic(function, rounds=size.rounds // share, iterations=size.calls, warmup_rounds=1)
-    if benchmark.stats:  # not with --benchmark-disable
-        moved = bytes_moved(work.y_true, work.y_pred, gradient)
-        benchmark.extra_info["GB/s"] = moved / benchmark.stats.stats.median / 1e9
+    calls = math.ceil(ROUND_SECONDS / seconds(call, 2))
+    benchmark.pedantic(call, rounds=ROUNDS, iterations=calls, warmup_rounds=1)
+    benchmark.extra_info["GB/s"] = bytes_moved(work, operation) / benchmark.stats.stats.median / 1e9

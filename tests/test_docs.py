@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Docstrings: every example runs, every public name is documented; the pages of the losses are made of them."""
+"""Docstrings: every example runs, every public name is documented; pages are up to date with what they are made of."""
 
 import doctest
 import inspect
+import json
 import sys
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 import fastloss as fl
 import losses
+import render
 from cases import CASES, STRUCTURED
 from fastloss import base, config, reduction, registry
 
@@ -81,3 +83,12 @@ def test_every_case_was_measured(case):
     assert errors, REMEDY
     for dtype, bound in case.bound.items():
         assert all(error <= bound for error, _ in errors[dtype].values())
+
+
+# docs/performance.md
+
+
+def test_the_figures_of_performance_are_those_of_its_json():
+    report = json.loads(render.PAGE.with_suffix(".json").read_text(encoding="ascii"))
+    written = f"{render.BEGIN}\n{render.page(report)}\n{render.END}"
+    assert written in render.PAGE.read_text(encoding="ascii"), "run python bench/report.py --render"
