@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The limits of memory: read, copy, and copy by stores that bypass the caches. Sizes are multiples of 64
- * bytes. */
+/* The limits of memory: read, copy, and copy by stores that bypass the caches; whole pages are moved. */
 
 #include <stddef.h>
 #include <stdint.h>

@@ -15,7 +15,7 @@ from fastloss import _kernels
 from peers import Missing, Wrong, load
 from plan import LOSSES
 from targets import FIRST_AXIS, FLOAT32, FORTRAN, FRESH, LIMIT, NATIVE, SINGLE, STRIDED
-from timing import Contestant, measure
+from timing import Contestant, measure, rounded
 
 # Below, the limit of memory says nothing; above, stores bypass the caches.
 LEAST_LIMITED = 1 << 16
@@ -56,7 +56,7 @@ def measure_row(row):
         times = measure(NATIVE, contestants, row.budget)
     known.update(peers=peers, times=times, missing=missing, bytes=moved)
     if LIMIT in times:
-        known["fraction"] = times[LIMIT]["ratio"] * moved / limit_bytes
+        known["fraction"] = rounded(times[LIMIT]["ratio"] * moved / limit_bytes)
     contestants.clear()
     gc.collect()
     return known
@@ -173,13 +173,13 @@ def extra_memory(work, operation):
         reset.write_text("5")
         before = resident("VmRSS")
         call()
-        return max(0, resident("VmHWM") - before) / work.y_pred.nbytes
+        return rounded(max(0, resident("VmHWM") - before) / work.y_pred.nbytes)
     except OSError:
         return None
 
 
 def machine_limits(sizes, thread_counts):
-    """GB/s of reads and copies of arrays of so many bytes."""
+    """GB/s of reads and copies of arrays of so many bytes, at best."""
     found = []
     for size in sizes:
         source, target = limits.aligned(size), limits.aligned(size)
@@ -191,6 +191,6 @@ def machine_limits(sizes, thread_counts):
                 "non-temporal copy": limits.copy(target, source, threads, nontemporal=True),
             }
             times = measure("read", {name: Contestant(run) for name, (run, _) in runs.items()}, budget=0.6)
-            speeds = {name: moved / times[name]["seconds"] / 1e9 for name, (_, moved) in runs.items()}
+            speeds = {name: rounded(moved / times[name]["least"] / 1e9) for name, (_, moved) in runs.items()}
             found.append({"bytes": size, "threads": threads, "GB/s": speeds})
     return found

@@ -139,13 +139,17 @@ def sizes():
     for label in EXAMPLES:
         for operation in BOTH:
             for shape in SIZES:
-                yield row(label, operation, shape=shape, peers=ALL_PEERS)
+                megabytes = math.prod(shape) >= 1 << 20
+                scaling = {"variants": (SINGLE,), "targets": ("P9",)} if megabytes else {}
+                yield row(label, operation, shape=shape, peers=ALL_PEERS, **scaling)
 
 
 def dtypes():
     for operation in BOTH:
-        for label in (*CROSS_ENTROPY, *ARITHMETIC[:4], *TRANSCENDENTAL):
-            yield row(label, operation, dtype="float64", shape=(8192, 1000), peers=CONTENDERS, targets=("P6",))
+        doubles = [(label, (8192, 1000)) for label in (*CROSS_ENTROPY, *ARITHMETIC[:4], *TRANSCENDENTAL)]
+        doubles += [(label, (524_288, 10)) for label in CROSS_ENTROPY]
+        for label, shape in doubles:
+            yield row(label, operation, dtype="float64", shape=shape, peers=CONTENDERS, targets=("P6",))
         for label in EXAMPLES:
             for dtype in ("float16", "bfloat16"):
                 peers = ("PyTorch", "torch.compile", "JAX")

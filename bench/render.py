@@ -159,10 +159,12 @@ def duration(seconds):
 
 
 def summary(report):
-    """The short table of the README: the largest of the rows by size, 2 threads."""
-    lines = []
-    for row in examples(report):
-        if row["size"] == max(other["size"] for other in examples(report) if other["label"] == row["label"]):
+    """The short table of the README: of the rows of the plots, the largest."""
+    lines, shown = [], examples(report)
+    if not shown:
+        return "Not measured yet.\n"
+    for row in shown:
+        if row["size"] == max(other["size"] for other in shown if other["label"] == row["label"]):
             fastest = min(row["peers"], key=lambda name: row["times"][name]["ratio"], default="")
             ratios = [f"{row['times'][name]['ratio']:.1f}" if name in row["peers"] else "" for name in MODULES]
             cells = [work(row), SHORT[row["operation"]], duration(row["times"][NATIVE]["seconds"])]
@@ -204,6 +206,7 @@ def plots(report):
                 width = 2.5 if name == NATIVE else 0.8
                 axis.plot(*zip(*points, strict=True), label=name, color=colors[name], marker=".", linewidth=width)
         axis.set(xscale="log", yscale="log", title=f"{label}\n{SHORT[operation]}")
+        axis.minorticks_off()
         axis.grid(alpha=0.3)
     for axis in axes[:, 0]:
         axis.set_ylabel("10^9 elements a second")
@@ -222,6 +225,7 @@ def plots(report):
             if points:
                 axis.plot(*zip(*points, strict=True), label=label, marker=".")
         axis.set(xscale="log", xlabel="elements", title=SHORT[operation])
+        axis.minorticks_off()
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("share of the limit")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)

@@ -25,11 +25,13 @@ import plan
 import render
 from fastloss import _kernels
 from measure import machine_limits, measure_row
+from timing import rounded
 
 ROOT = Path(__file__).resolve().parents[1]
 JSON = ROOT / "docs" / "performance.json"
 KEPT = ROOT / "build" / "performance.jsonl"
 MEGABYTE = 1 << 20
+LOAD = 0.5
 LIMIT_SIZES = (MEGABYTE // 4, 8 * MEGABYTE, 64 * MEGABYTE, 256 * MEGABYTE)
 
 
@@ -50,6 +52,8 @@ def main():
     print(f"{len(rows)} rows, about {estimate / 60:.0f} minutes on a machine that does nothing else")
     if options.list:
         return
+    if os.getloadavg()[0] > LOAD:
+        print(f"The load is {os.getloadavg()[0]:.1f}: what else runs will be in the figures")
     begin(kept, options.restart or options.quick)
     for threads in sorted({row.threads for row in rows}, reverse=True):
         command = [sys.executable, __file__, "--worker", str(threads), "--only", options.only]
@@ -60,7 +64,7 @@ def main():
     if options.quick:
         print(render.page(report))
     else:
-        JSON.write_text(json.dumps(report, indent=1) + "\n", encoding="ascii")
+        JSON.write_text(text_of(report), encoding="ascii")
         render.write(report)
 
 
@@ -83,7 +87,7 @@ def begin(kept, restart):
         if any(before[key] != now[key] for key in now):
             raise SystemExit(f"{kept} has rows of another machine, build or library: --restart drops them")
         return
-    now["load"] = os.getloadavg()[0]
+    now["load"] = rounded(os.getloadavg()[0])
     now["limits"] = {"source": limits.source(), "speeds": machine_limits(LIMIT_SIZES, (1, 2))}
     kept.parent.mkdir(exist_ok=True)
     kept.write_text(json.dumps(now) + "\n", encoding="ascii")
@@ -98,9 +102,16 @@ def work(rows, kept, threads):
         progress.set_postfix_str(row.name)
         began = time.perf_counter()
         measured = measure_row(row)
-        measured["took"] = time.perf_counter() - began
+        measured["took"] = rounded(time.perf_counter() - began)
         with kept.open("a", encoding="ascii") as file:
             file.write(json.dumps(measured) + "\n")
+
+
+def text_of(report):
+    """JSON with a line for each row."""
+    head = json.dumps({**report, "rows": []}, indent=1)
+    rows = ",\n".join(json.dumps(row) for row in report["rows"])
+    return head.replace('"rows": []', f'"rows": [\n{rows}\n ]') + "\n"
 
 
 def machine():

@@ -50,8 +50,8 @@ def measure(base, contestants, budget):
         budget: Seconds for all; one that is slow takes part in the first rounds alone, at least in three.
 
     Returns:
-        By name: the median of the seconds of a call, the median of its ratio to the base over the rounds that both
-        took part in, and the number of these.
+        By name: the median and the least of the seconds of a call, the median of its ratio to the base over the rounds
+        that both took part in, and the number of these.
     """
     calls, rounds = {}, {}
     for name, contestant in contestants.items():
@@ -68,9 +68,15 @@ def measure(base, contestants, budget):
                 samples[name].append(sample(contestant, calls[name]))
     return {
         name: {
-            "seconds": statistics.median(found),
-            "ratio": statistics.median(mine / other for mine, other in zip(found, samples[base], strict=False)),
+            "seconds": rounded(statistics.median(found)),
+            "least": rounded(min(found)),
+            "ratio": rounded(statistics.median(mine / other for mine, other in zip(found, samples[base], strict=False))),
             "rounds": len(found),
         }
         for name, found in samples.items()
     }
+
+
+def rounded(number):
+    """To as many digits as a file needs."""
+    return float(f"{number:.4g}")

@@ -67,8 +67,11 @@ def prepare(work, operation, threads):
     if not mean:
         raise Missing("no such loss")
     t, p = jnp.asarray(work.y_true), jnp.asarray(work.y_pred)
-    function = jax.jit(mean if operation == "value" else jax.value_and_grad(mean, argnums=1))
-    return lambda: jax.block_until_ready(function(t, p))
+    if operation == "value":
+        value = jax.jit(mean)
+        return lambda: value(t, p).block_until_ready()
+    value_and_grad = jax.jit(jax.value_and_grad(mean, argnums=1))
+    return lambda: jax.block_until_ready(value_and_grad(t, p))
 
 
 def arrays(output):

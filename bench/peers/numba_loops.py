@@ -317,6 +317,78 @@ def cosine(work, real, compiled):
     return mean, mean_and_slope
 
 
+def overlap(work, real, compiled):
+    """1 - common / (common + alpha missed + beta false + epsilon), of the whole array."""
+    loss = work.loss
+    # With both weights 1/2 it is the other loss, whose epsilon is in the sum of all.
+    alpha, beta = real(getattr(loss, "alpha", 0.5)), real(getattr(loss, "beta", 0.5))
+    epsilon = loss.epsilon if hasattr(loss, "alpha") else loss.epsilon / 2
+
+    @compiled
+    def sums(t, p):
+        common, of_true, of_pred = 0.0, 0.0, 0.0
+        for i in prange(len(t)):
+            a, b, c = real(0), real(0), real(0)
+            for j in range(t.shape[1]):
+                a += t[i, j] * p[i, j]
+                b += t[i, j]
+                c += p[i, j]
+            common += a
+            of_true += b
+            of_pred += c
+        return common, common + alpha * (of_true - common) + beta * (of_pred - common) + epsilon
+
+    @njit
+    def value(t, p):
+        common, total = sums(t, p)
+        return 1 - common / total
+
+    @compiled
+    def value_and_slope(t, p, out):
+        common, total = sums(t, p)
+        own, share = real(1 / total), real(common / total**2)
+        rest = real(1) - alpha - beta
+        for i in prange(len(t)):
+            for j in range(t.shape[1]):
+                out[i, j] = share * (rest * t[i, j] + beta) - own * t[i, j]
+        return 1 - common / total
+
+    return value, value_and_slope
+
+
+def maximum_margin(work, real, compiled):
+    @njit(fastmath=True)
+    def margin(t, p):
+        highest, place, true = (real(1) - t[0]) * p[0], 0, real(0)
+        for j in range(p.size):
+            other = (real(1) - t[j]) * p[j]
+            if other > highest:
+                highest, place = other, j
+            true += t[j] * p[j]
+        return highest - true + real(1), place
+
+    @compiled
+    def mean(t, p):
+        total = 0.0
+        for i in prange(len(t)):
+            total += max(margin(t[i], p[i])[0], real(0))
+        return total / len(t)
+
+    @compiled
+    def mean_and_slope(t, p, out):
+        total = 0.0
+        for i in prange(len(t)):
+            found, place = margin(t[i], p[i])
+            total += max(found, real(0))
+            scale = real(1 / len(t)) if found > real(0) else real(0)
+            for j in range(p.shape[1]):
+                out[i, j] = -scale * t[i, j]
+            out[i, place] += scale * (real(1) - t[i, place])
+        return total / len(t)
+
+    return mean, mean_and_slope
+
+
 ROWS = {
     **{f"{sparse}{name} (from logits)": softmax for sparse in ("", "sparse_") for name in CLASSES},
     "categorical_crossentropy": normalized,
@@ -324,6 +396,9 @@ ROWS = {
     "categorical_generalized_cross_entropy": generalized,
     "gaussian_nll": gaussian,
     "cosine_similarity": cosine,
+    "categorical_hinge": maximum_margin,
+    "dice": overlap,
+    "tversky": overlap,
 }
 
 
