@@ -38,11 +38,11 @@ class Wrong(Missing):
 
 
 def load(name):
-    """The adapter of a peer; raises Missing if its library is not installed."""
+    """The adapter of a peer; raises Missing if its library is not installed, or no longer has what it takes."""
     try:
         return importlib.import_module(f"peers.{MODULES[name]}")
-    except ModuleNotFoundError as error:
-        raise Missing(f"{error.name} is not installed") from None
+    except ImportError as error:
+        raise Missing(str(error)) from None
 
 
 def installed():

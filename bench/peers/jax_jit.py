@@ -8,6 +8,9 @@ use cores. XLA_FLAGS=--xla_cpu_multi_thread_eigen=false leaves one at work, but 
 import os
 from types import SimpleNamespace
 
+# Its warnings of slow compilation would run into the progress bar.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
 import jax
 import jax.numpy as jnp
 import numpy as np
