@@ -69,7 +69,7 @@ def compare(counts, stored):
 
 
 def kernels():
-    """A loss for each kind of loop, the first of the registry, and the examples of the benchmarks; with its kind."""
+    """Labels and kinds: the first loss of each kind of loop, and the examples of the benchmarks."""
     rows = _kernels.registry()
     names = {label: label.replace(" (from logits)", "_from_logits") for label in LOSSES}
     kinds = {label: rows[name]["kind"] for label, name in names.items() if name in rows}
