@@ -9,6 +9,8 @@
  * So a confident right prediction keeps all its digits. z - m is taken with its rounding error, for
  * which exp(-80) would be off by 80 half ulps.
  */
+#include "window.h"
+
 typedef struct {
     real maximum;
     double others;
@@ -58,8 +60,72 @@ static softmax_sum merge(softmax_sum a, softmax_sum b) {
     return (softmax_sum){high.maximum, high.others + (1 + low.others) * factor};
 }
 
+/* Whole groups: the largest term of each lane is held, the others are added. */
+static void hold_groups(real const *z, ptrdiff_t n, exp_window const *window, double *lane, real *held,
+                        real *top) {
+    double sum[FL_LANES];
+    real own[FL_LANES], most[FL_LANES];
+    for (int j = 0; j < FL_LANES; j++) {
+        sum[j] = lane[j];
+        own[j] = held[j];
+        most[j] = top[j];
+    }
+    for (ptrdiff_t group = 0; group < n; group += FL_LANES) {
+        real other[FL_LANES];
+#pragma omp simd
+        for (int j = 0; j < FL_LANES; j++) {
+            real const term = plain_term(z[group + j], window->offset, window->floor);
+            other[j] = term > own[j] ? own[j] : term;
+            own[j] = term > own[j] ? term : own[j];
+            most[j] = z[group + j] > most[j] ? z[group + j] : most[j];
+        }
+        for (int j = 0; j < FL_LANES; j++)
+            sum[j] += (double)other[j];
+    }
+    for (int j = 0; j < FL_LANES; j++) {
+        lane[j] = sum[j];
+        held[j] = own[j];
+        top[j] = most[j];
+    }
+}
+
+/* A long row by a window above its first logits; 0 if that is too low. */
+static int window_statistics(fl_call const *call, ptrdiff_t row, real *scratch, softmax_sum *total) {
+    real held[FL_LANES] = {0}, top[FL_LANES], rest[FL_LANES];
+    double lane[FL_LANES] = {0};
+    ptrdiff_t const columns = call->columns, few = columns < FL_LANES ? columns : FL_LANES;
+    real const limit = block_maximum(view(call, &call->y_pred, (fl_block){row, 1, 0, few}, scratch), few) +
+                       R(FL_WINDOW_ROOM);
+    if (!fits_window(limit))
+        return 0;
+    exp_window const window = window_below(limit);
+    for (int j = 0; j < FL_LANES; j++)
+        top[j] = -INFINITY;
+    for (ptrdiff_t column = 0; column < columns; column += FL_BLOCK) {
+        ptrdiff_t const n = columns - column < FL_BLOCK ? columns - column : FL_BLOCK;
+        ptrdiff_t const whole = n - n % FL_LANES;
+        real const *const z = view(call, &call->y_pred, (fl_block){row, 1, column, n}, scratch);
+        hold_groups(z, whole, &window, lane, held, top);
+        if (whole == n)
+            continue;
+        for (ptrdiff_t i = 0; i < FL_LANES; i++)
+            rest[i] = whole + i < n ? z[whole + i] : -INFINITY;
+        hold_groups(rest, FL_LANES, &window, lane, held, top);
+    }
+    for (int width = FL_LANES / 2; width > 0; width /= 2)
+        for (int j = 0; j < width; j++) {
+            real const a = held[j], b = held[j + width];
+            lane[j] += (double)(a > b ? b : a);
+            held[j] = a > b ? a : b;
+        }
+    *total = (softmax_sum){block_maximum(top, FL_LANES), sum_lanes(lane) / (double)held[0]};
+    return total->maximum <= limit;
+}
+
 static softmax_sum softmax_statistics(fl_call const *call, ptrdiff_t row, real *scratch) {
     softmax_sum total = {-INFINITY, 0};
+    if (window_statistics(call, row, scratch, &total))
+        return total;
     for (ptrdiff_t column = 0; column < call->columns; column += FL_BLOCK) {
         ptrdiff_t const n = call->columns - column < FL_BLOCK ? call->columns - column : FL_BLOCK;
         fl_block const block = {row, 1, column, n};

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Terms of a softmax row: exp(z) times a power of two that the row's terms share. Scaling by a power of two
+ * is exact, and any will do that neither overflows nor loses a term that counts, so that no maximum has to be
+ * found first. Rows that fit no window of exponents are taken relative to their maximum, with the rounding
+ * error of the difference, for which exp(-80) would be off by 80 half ulps.
+ */
+#ifndef FL_WINDOW_H
+#define FL_WINDOW_H
+
+/* The exponents of a window: terms of logits up to the limit L are at most 2^FL_WINDOW_TOP, so that 2^20 of
+ * them and the reciprocal of their sum are normal; FL_WINDOW_DEPTH below L they leave the normal range. A
+ * label's term of FL_OWN_LEAST times the top still has all that counts above that depth. |L| <=
+ * FL_WINDOW_MOST keeps z - k*ln(2) exact. The limit is FL_WINDOW_ROOM above the first logits of a long row.
+ */
+#if FL_REAL_BITS == 32
+#define FL_WINDOW_TOP 100
+#define FL_WINDOW_DEPTH 156
+#define FL_WINDOW_MOST 190
+#define FL_WINDOW_ROOM 40
+#define FL_OWN_LEAST 0x1p-75
+#define FL_EXP_UNIT 0x1p-100
+#define FL_MANTISSA_BITS 23
+#define FL_EXPONENT_BIAS 127
+#define FL_LOG2_E 0x1.715476p0f
+#else
+#define FL_WINDOW_TOP 600
+#define FL_WINDOW_DEPTH 1123
+#define FL_WINDOW_MOST 290
+#define FL_WINDOW_ROOM 100
+#define FL_OWN_LEAST 0x1p-540
+#define FL_EXP_UNIT 0x1p-600
+#define FL_MANTISSA_BITS 52
+#define FL_EXPONENT_BIAS 1023
+#define FL_LOG2_E 0x1.71547652b82fep0
+#endif
+
+/* How the terms of a row are scaled: term * unit = exp(z - base). */
+typedef struct {
+    int plain;          /* in a window; else relative to base, the maximum */
+    real offset, floor; /* of a window */
+    double base, unit;
+} exp_window;
+
+static exp_window window_below(real limit) {
+    double const k = __builtin_rint((double)limit * 0x1.71547652b82fep0);
+    return (exp_window){.plain = 1,
+                        .offset = (real)((double)FL_REAL(FL_ROUND) + FL_EXPONENT_BIAS + FL_WINDOW_TOP - k),
+                        .floor = limit - R(FL_WINDOW_DEPTH),
+                        .base = k * 0x1.62e42fefa39efp-1,
+                        .unit = FL_EXP_UNIT};
+}
+
+static exp_window window_at(real maximum) {
+    return (exp_window){.base = (double)maximum, .unit = FL_EXP_SCALE};
+}
+
+static int fits_window(real limit) { return limit >= -R(FL_WINDOW_MOST) && limit <= R(FL_WINDOW_MOST); }
+
+/* exp(z) times a power of two, exactly 0 below the floor, NaN for a NaN. z = k ln 2 + r, where z - k times
+ * the high part of ln 2 is exact, so that the error does not grow with |z|. Worst error of the exponential:
+ * float 1.0 ulp, double 1.0 ulp. */
+FL_INLINE real plain_term(real z, real offset, real floor) {
+    real const rounded = fl_fma(z, FL_LOG2_E, offset), k = rounded - offset;
+    real const r = fl_fma(-k, FL_REAL(FL_LN2_LOW), fl_fma(-k, FL_REAL(FL_LN2_HIGH), z));
+    real const square = r * r, scale = FL_REAL(fl_from_bits)(FL_REAL(fl_bits)(rounded) << FL_MANTISSA_BITS);
+    real const term = fl_fma(scale, fl_fma(square, FL_REAL(fl_exp_tail)(r, square), r), scale);
+    return z < floor ? R(0) : term;
+}
+
+/* The window of a row by itself. A power of two changes no bit, so that its neighbours in a block do not
+ * either. */
+static exp_window window_of(real maximum) {
+    return fits_window(maximum) ? window_below(maximum) : window_at(maximum);
+}
+
+FL_INLINE real term_of(real z, exp_window const *window, int const plain) {
+    if (plain)
+        return plain_term(z, window->offset, window->floor);
+    real const maximum = (real)window->base, d = z - maximum;
+    return fl_exp_biased(d, fl_difference_error(z, maximum, d));
+}
+
+#endif
