@@ -21,6 +21,8 @@ static void real_parameters(fl_call const *call, int skipped, real *parameter) {
 
 #include "pointwise.h"
 
+#include "window.h"
+
 /* ---- log-probabilities, from logits or from probabilities ---- */
 
 /* Rows whose statistics are found before their gradients are written, so that these are still in cache. */
@@ -35,26 +37,34 @@ typedef struct {
 } sparse_loops;
 
 /* Elements of the rows of few classes that are worked on together. */
-#define FL_SHORT 256
+#define FL_SHORT 512
+#define FL_SPREAD 16
 
 /* What a link (softmax.h, normalize.h) finds out about a row; or, if `each`, about rows of few classes, with
  * one entry for each of their elements, so that one vector loop runs over all of them. */
 typedef struct {
     int each;
-    real least, most;                                                                   /* normalize */
-    real sum[FL_SHORT], sum_low[FL_SHORT];                                              /* normalize */
-    real maximum[FL_SHORT], log_sum[FL_SHORT], inverse[FL_SHORT], complement[FL_SHORT]; /* softmax */
-    real slope[FL_SHORT], curvature[FL_SHORT]; /* sums over the classes, times the labels */
-    real scale[FL_SHORT];                      /* of the derivatives */
+    real least, most;                                              /* normalize */
+    real sum[FL_SHORT + FL_SPREAD], sum_low[FL_SHORT + FL_SPREAD]; /* normalize */
+    real maximum[FL_SHORT + FL_SPREAD], log_sum[FL_SHORT + FL_SPREAD], inverse[FL_SHORT + FL_SPREAD],
+        complement[FL_SHORT + FL_SPREAD]; /* softmax */
+    real slope[FL_SHORT + FL_SPREAD],
+        curvature[FL_SHORT + FL_SPREAD]; /* sums over the classes, times the labels */
+    real scale[FL_SHORT + FL_SPREAD];    /* of the derivatives */
 } class_rows;
 
-/* From one entry a row to one an element. */
+/* From one entry a row to one an element, by whole vectors: what is beyond a row the next one writes over. */
+static void spread_rows(real const *entry, ptrdiff_t rows, ptrdiff_t columns, real *field) {
+    for (ptrdiff_t r = 0; r < rows; r++)
+        for (ptrdiff_t c = 0; c < columns; c += FL_SPREAD)
+            for (int j = 0; j < FL_SPREAD; j++)
+                field[r * columns + c + j] = entry[r];
+}
+
 static void spread(real *field, fl_block block) {
-    for (ptrdiff_t r = block.rows - 1; r >= 0; r--) {
-        real const entry = field[r];
-        for (ptrdiff_t c = 0; c < block.columns; c++)
-            field[r * block.columns + c] = entry;
-    }
+    real entry[FL_SHORT];
+    memcpy(entry, field, (size_t)block.rows * sizeof *entry);
+    spread_rows(entry, block.rows, block.columns, field);
 }
 
 /* Entries for a long row of the block, or for each row of it. */
@@ -174,10 +184,22 @@ typedef struct {
         }                                                                                                    \
     }
 
+/* Rows that are worked on together: a multiple of what vectors hold, if there are so many. */
+static ptrdiff_t whole_vectors(ptrdiff_t rows) {
+    return rows < 2 * FL_SPREAD ? rows : rows - rows % FL_SPREAD;
+}
+
 static ptrdiff_t batch_rows(fl_call const *call) {
     ptrdiff_t const row_bytes = (call->columns + 1) * (ptrdiff_t)sizeof(real);
     ptrdiff_t const rows = FL_BATCH_BYTES / row_bytes;
     return rows < 1 ? 1 : rows < FL_BATCH ? rows : FL_BATCH;
+}
+
+static void sum_entries(real const *term, ptrdiff_t rows, ptrdiff_t columns, real *entry) {
+    double sum[FL_SHORT];
+    sum_terms(term, rows, columns, 1, sum);
+    for (ptrdiff_t r = 0; r < rows; r++)
+        entry[r] = (real)sum[r];
 }
 
 /* The value of a long row; the sums of its slopes go to the entries. */
@@ -217,7 +239,7 @@ static void run_dense(fl_call const *call, ptrdiff_t first, ptrdiff_t last, doub
     int64_t label[FL_SHORT];
     class_rows entries;
     ptrdiff_t const columns = call->columns;
-    ptrdiff_t const together = columns > 0 && columns <= FL_SHORT / 4 ? FL_SHORT / columns : 1;
+    ptrdiff_t const together = columns > 0 && columns <= FL_SHORT / 8 ? whole_vectors(FL_SHORT / columns) : 1;
     int const want_gradient = call->gradient.data != NULL;
     entries.each = together > 1;
     real_parameters(call, loops->parameters, parameter);
@@ -234,16 +256,13 @@ static void run_dense(fl_call const *call, ptrdiff_t first, ptrdiff_t last, doub
                              &entries, value, slope, curvature);
             else
                 row_loss[0] = sum_dense_row(call, row, parameter, loops, &entries);
-            for (ptrdiff_t r = 0; r < rows; r++) {
-                ptrdiff_t const start = r * columns;
+            for (ptrdiff_t r = 0; r < rows; r++)
                 entries.scale[r] = (real)(weight[r] * factor);
-                if (!entries.each)
-                    break;
-                row_loss[r] = sum_row(value + start, columns);
-                entries.slope[r] = (real)sum_row(slope + start, columns);
-                entries.curvature[r] = (real)sum_row(curvature + start, columns);
-            }
+            if (entries.each)
+                sum_terms(value, rows, columns, 1, row_loss);
             if (entries.each && want_gradient) {
+                sum_entries(slope, rows, columns, entries.slope);
+                sum_entries(curvature, rows, columns, entries.curvature);
                 spread(entries.scale, whole);
                 spread(entries.slope, whole);
                 spread(entries.curvature, whole);

@@ -40,6 +40,20 @@ static fl_sum normalize_statistics(fl_call const *call, ptrdiff_t row, real *scr
     return (fl_sum){high, (total.high - high) + total.low};
 }
 
+/* The sum of a row without its label, which so keeps its digits where the label's share is close to 1. */
+static double sum_of_others(fl_call const *call, ptrdiff_t row, ptrdiff_t label, real *scratch) {
+    fl_sum total = {0, 0};
+    for (ptrdiff_t column = 0; column < call->columns; column += FL_BLOCK) {
+        ptrdiff_t const n = call->columns - column < FL_BLOCK ? call->columns - column : FL_BLOCK;
+        ptrdiff_t const own = label - column, before = own < 0 || own >= n ? n : own;
+        real const *const p = view_pred(call, (fl_block){row, 1, column, n}, scratch);
+        fl_add(&total, sum_block(p, before));
+        if (before < n)
+            fl_add(&total, sum_block(p + before + 1, n - before - 1));
+    }
+    return fl_value(total);
+}
+
 static void run_sparse_normalize(fl_call const *call, ptrdiff_t first, ptrdiff_t last, double factor,
                                  fl_sum *loss, sparse_loops const *loops) {
     real scratch[FL_BLOCK], gradient_scratch[FL_BLOCK], hessian_scratch[FL_BLOCK];
@@ -58,10 +72,9 @@ static void run_sparse_normalize(fl_call const *call, ptrdiff_t first, ptrdiff_t
             others[r] = 0;
             if (weight[r] == 0)
                 continue;
-            fl_sum const total = normalize_statistics(call, row + r, scratch);
-            sum[r] = total.high;
+            others[r] = sum_of_others(call, row + r, label[r], scratch);
             p[r] = (double)*view(call, &call->y_pred, (fl_block){row + r, 1, label[r], 1}, scratch);
-            others[r] = (total.high - p[r]) + total.low;
+            sum[r] = others[r] + p[r];
         }
         double inside[FL_BATCH];
 #pragma omp simd

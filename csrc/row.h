@@ -13,6 +13,9 @@
 
 #define FL_SUMMANDS 3
 
+/* Rows that are worked on together. */
+#define FL_ROW_BATCH 256
+
 typedef struct {
     double sum[FL_SUMMANDS], candidate;
 } fl_summands;
@@ -134,7 +137,7 @@ static void join_maximum(fl_row_sums *sums, double const *candidate, ptrdiff_t n
 static void sum_rows(fl_call const *call, fl_block rows, row_loops const *loops, row_state *state) {
     real true_scratch[FL_BLOCK], pred_scratch[FL_BLOCK];
     double term[FL_SUMMANDS][FL_BLOCK], candidate[FL_BLOCK];
-    fl_sum total[FL_SHORT][FL_SUMMANDS];
+    fl_sum total[FL_ROW_BATCH][FL_SUMMANDS];
     for (ptrdiff_t r = 0; r < rows.rows; r++) {
         state[r].sums = (fl_row_sums){.maximum = -INFINITY};
         for (int k = 0; k < FL_SUMMANDS; k++)
@@ -189,10 +192,10 @@ static void rescale_row(fl_call const *call, ptrdiff_t row, row_loops const *loo
 static void run_row(fl_call const *call, ptrdiff_t first, ptrdiff_t last, double factor, fl_sum *loss,
                     row_loops const *loops) {
     real true_scratch[FL_BLOCK], pred_scratch[FL_BLOCK], gradient_scratch[FL_BLOCK];
-    double weight[FL_SHORT], row_loss[FL_SHORT];
-    row_state state[FL_SHORT];
+    double weight[FL_ROW_BATCH], row_loss[FL_ROW_BATCH];
+    row_state state[FL_ROW_BATCH];
     ptrdiff_t const columns = call->columns, fit = FL_BLOCK / (columns ? columns : 1);
-    ptrdiff_t const together = fit < 1 ? 1 : fit < FL_SHORT ? fit : FL_SHORT;
+    ptrdiff_t const together = fit < 1 ? 1 : fit < FL_ROW_BATCH ? fit : FL_ROW_BATCH;
     for (ptrdiff_t row = first; row < last; row += together) {
         ptrdiff_t const rows = last - row < together ? last - row : together;
         row_weights(call, row, rows, weight);

@@ -63,13 +63,6 @@ static double sum_block(real const *value, ptrdiff_t n) {
     return sum_lanes(lane);
 }
 
-static double sum_row(real const *value, ptrdiff_t n) {
-    double sum = 0;
-    for (ptrdiff_t i = 0; i < n; i++)
-        sum += (double)value[i];
-    return sum;
-}
-
 /* The same with the rounding errors kept. */
 static fl_sum exact_sum_block(real const *value, ptrdiff_t n) {
     fl_sum total = {0, 0};

@@ -9,8 +9,6 @@
  * So a confident right prediction keeps all its digits. z - m is taken with its rounding error, for
  * which exp(-80) would be off by 80 half ulps.
  */
-#include "window.h"
-
 typedef struct {
     real maximum;
     double others;
@@ -141,39 +139,62 @@ static ptrdiff_t rows_per_block(fl_call const *call) {
     return call->columns > 0 && call->columns <= FL_BLOCK / 4 ? FL_BLOCK / call->columns : 1;
 }
 
+/* Of the largest term: what is left of the sum without it has too few digits below. */
+#if FL_REAL_BITS == 32
+#define FL_OTHERS_LEAST 0x1p-22
+#else
+#define FL_OTHERS_LEAST 1.0
+#endif
+
+/* A row by itself: to the same bits as in a block, unless the largest term has to be left out of the sum. */
+static __attribute__((noinline)) softmax_sum sum_row_alone(real const *z, ptrdiff_t columns) {
+    real term[FL_BLOCK];
+    real const maximum = block_maximum(z, columns);
+    exp_window const window = window_of(maximum);
+    double sum, own = (double)term_of(maximum, &window, window.plain), others = 0;
+    for (ptrdiff_t c = 0; c < columns; c++)
+        term[c] = term_of(z[c], &window, window.plain);
+    sum_terms(term, 1, columns, 1, &sum);
+    if (sum - own >= own * FL_OTHERS_LEAST)
+        return (softmax_sum){maximum, (sum - own) / own};
+    real most = term[0];
+    for (ptrdiff_t c = 1; c < columns; c++) {
+        others += (double)(term[c] > most ? most : term[c]);
+        most = term[c] > most ? term[c] : most;
+    }
+    return (softmax_sum){maximum, others / (double)most};
+}
+
 /* The sums of a block of rows; if label is given, the logits of the labels that are classes. */
 static void short_row_statistics(fl_call const *call, fl_block block, real *scratch, int64_t const *label,
                                  softmax_sum *sums, double *logit) {
-    real shift[FL_BLOCK], term[FL_BLOCK], tie[FL_BLOCK];
-    ptrdiff_t const columns = block.columns;
+    real term[FL_BLOCK], maximum[FL_BLOCK];
+    double others[FL_BLOCK];
+    int64_t few[FL_BLOCK];
+    ptrdiff_t const columns = block.columns, n = block.rows * columns;
     real const *const z = view(call, &call->y_pred, block, scratch);
+    real const limit = block_maximum(z, n);
+    exp_window const window = window_below(fits_window(limit) ? limit : R(0));
+    block_terms(z, n, &window, term);
     for (ptrdiff_t r = 0; r < block.rows; r++) {
         real const *const row = z + r * columns;
-        real maximum = row[0];
-        for (ptrdiff_t c = 1; c < columns; c++)
-            maximum = row[c] > maximum ? row[c] : maximum;
-        sums[r].maximum = maximum;
-        for (ptrdiff_t c = 0; c < columns; c++)
-            shift[r * columns + c] = maximum == -INFINITY ? R(0) : maximum;
+        maximum[r] = columns < FL_LANES ? row[0] : block_maximum(row, columns);
+        for (ptrdiff_t c = 1; c < columns && columns < FL_LANES; c++)
+            maximum[r] = row[c] > maximum[r] ? row[c] : maximum[r];
         if (label && (uint64_t)label[r] < (uint64_t)columns)
             logit[r] = (double)row[label[r]];
     }
+    sum_terms(term, block.rows, columns, 1, others);
 #pragma omp simd
-    for (ptrdiff_t i = 0; i < block.rows * columns; i++) {
-        real const d = z[i] - shift[i];
-        real const e = fl_exp_biased(d, fl_difference_error(z[i], shift[i], d));
-        term[i] = d == R(0) ? R(0) : e;
-        tie[i] = d == R(0) ? R(1) : R(0);
-    }
     for (ptrdiff_t r = 0; r < block.rows; r++) {
-        double sum = 0;
-        real ties = 0;
-        for (ptrdiff_t c = 0; c < columns; c++) {
-            sum += (double)term[r * columns + c];
-            ties += tie[r * columns + c];
-        }
-        sums[r].others = sum * FL_EXP_SCALE + (double)(ties > R(0) ? ties - R(1) : R(0));
+        double const own = (double)plain_term(maximum[r], window.offset, window.floor);
+        double const rest = others[r] - own;
+        few[r] = !(rest >= own * FL_OTHERS_LEAST) | !(own * FL_EXP_UNIT >= FL_OWN_LEAST);
+        others[r] = rest / own;
     }
+    for (ptrdiff_t r = 0; r < block.rows; r++)
+        sums[r] = few[r] || !fits_window(limit) ? sum_row_alone(z + r * columns, columns)
+                                                : (softmax_sum){maximum[r], others[r]};
 }
 
 /* Every class at minus infinity has no softmax. */
@@ -279,16 +300,21 @@ static void run_sparse_hessian(fl_call const *call, ptrdiff_t first, ptrdiff_t l
 
 static void softmax_entries(fl_call const *call, fl_block block, real *scratch, class_rows *out) {
     softmax_sum sums[FL_SHORT];
+    double others[FL_SHORT];
     if (out->each)
         short_row_statistics(call, block, scratch, NULL, sums, NULL);
     else
         sums[0] = softmax_statistics(call, block.row, scratch);
     for (ptrdiff_t r = 0; r < block.rows; r++) {
-        double const others = others_of(sums[r]);
         out->maximum[r] = sums[r].maximum;
-        out->log_sum[r] = (real)fl_log1p_f64(others);
-        out->inverse[r] = (real)(FL_EXP_SCALE / (1 + others));
-        out->complement[r] = (real)(others / (1 + others));
+        others[r] = others_of(sums[r]);
+    }
+#pragma omp simd
+    for (ptrdiff_t r = 0; r < block.rows; r++) {
+        double const reciprocal = 1 / (1 + others[r]);
+        out->log_sum[r] = (real)fl_log1p_f64(others[r]);
+        out->inverse[r] = (real)(FL_EXP_SCALE * reciprocal);
+        out->complement[r] = (real)(others[r] * reciprocal);
     }
     if (out->each) {
         spread(out->maximum, block);

@@ -75,7 +75,6 @@ static void add_terms(real const *z, ptrdiff_t n, ptrdiff_t skip, exp_window con
 /* Rows of few classes share a block and its window, so that one vector loop runs over all of them. */
 #define FL_FEW_CLASSES (FL_BLOCK / 4)
 #define FL_BLOCK_ROWS 256
-#define FL_FEW_LANES 8
 
 /* What rows are reduced to: t_y and O times the unit, and where they come from. */
 typedef struct {
@@ -227,68 +226,6 @@ static void put_long_row(sparse_parts *parts) {
         fl_parallel_for(count_parts(parts), parts->call->threads, put_part, parts);
 }
 
-/* The sum of each row of an odd number of terms; few are unrolled. */
-FL_INLINE void sum_odd(double const *term, ptrdiff_t rows, ptrdiff_t columns, double *sum) {
-    for (ptrdiff_t r = 0; r < rows; r++) {
-        double total = term[r * columns];
-        for (ptrdiff_t c = 1; c < columns; c++)
-            total += term[r * columns + c];
-        sum[r] = total;
-    }
-}
-
-static void sum_many(double const *term, ptrdiff_t rows, ptrdiff_t columns, double *sum) {
-    for (ptrdiff_t r = 0; r < rows; r++) {
-        double const *const row = term + r * columns;
-        double total, lane[FL_FEW_LANES] = {0};
-        ptrdiff_t c = 0;
-        for (; c + FL_FEW_LANES <= columns; c += FL_FEW_LANES)
-            for (int j = 0; j < FL_FEW_LANES; j++)
-                lane[j] += row[c + j];
-        for (total = sum_first_lanes(lane, FL_FEW_LANES); c < columns; c++)
-            total += row[c];
-        sum[r] = total;
-    }
-}
-
-/* The sum of each row times the unit: neighbours are added by vectors as often as columns can be halved. */
-static void sum_terms(real const *term, ptrdiff_t rows, ptrdiff_t columns, double unit, double *sum) {
-    double part[FL_BLOCK];
-    if (columns % 2 == 0) {
-        columns /= 2;
-#pragma omp simd
-        for (ptrdiff_t i = 0; i < rows * columns; i++)
-            part[i] = (double)(term[2 * i] + term[2 * i + 1]);
-    } else {
-#pragma omp simd
-        for (ptrdiff_t i = 0; i < rows * columns; i++)
-            part[i] = (double)term[i];
-    }
-    while (columns % 2 == 0) {
-        columns /= 2;
-#pragma omp simd
-        for (ptrdiff_t i = 0; i < rows * columns; i++)
-            part[i] = part[2 * i] + part[2 * i + 1];
-    }
-    if (columns == 3)
-        sum_odd(part, rows, 3, sum);
-    else if (columns == 5)
-        sum_odd(part, rows, 5, sum);
-    else if (columns == 7)
-        sum_odd(part, rows, 7, sum);
-    else if (columns > 1)
-        sum_many(part, rows, columns, sum);
-    for (ptrdiff_t r = 0; r < rows; r++)
-        sum[r] = (columns == 1 ? part[r] : sum[r]) * unit;
-}
-
-static void plain_terms(real const *z, ptrdiff_t n, exp_window const *window, real *term) {
-    for (ptrdiff_t group = 0; group < n; group += FL_LANES)
-#pragma omp simd
-        for (ptrdiff_t i = group; i < group + FL_LANES; i++)
-            term[i] = plain_term(z[i], window->offset, window->floor);
-}
-
 /* A row of a block, relative to its own maximum. */
 static void sum_row_at_maximum(real const *z, ptrdiff_t columns, int64_t label, real *term, sparse_rows *sums,
                                ptrdiff_t r) {
@@ -305,18 +242,12 @@ static void sum_row_at_maximum(real const *z, ptrdiff_t columns, int64_t label, 
 /* The terms of a block of rows, but 0 for the labels. The label of a row that does not count is negative. */
 static void sum_short_rows(real const *z, ptrdiff_t rows, ptrdiff_t columns, int64_t const *label, real *term,
                            sparse_rows *sums) {
-    real group[FL_LANES];
-    ptrdiff_t const n = rows * columns, whole = n - n % FL_LANES;
+    ptrdiff_t const n = rows * columns;
     real const limit = block_maximum(z, n);
     int const fits = fits_window(limit);
     exp_window const window = window_below(fits ? limit : R(0));
     int64_t small = !fits;
-    plain_terms(z, whole, &window, term);
-    if (whole < n) {
-        for (ptrdiff_t i = 0; i < FL_LANES; i++)
-            group[i] = z[whole + i < n ? whole + i : n - 1];
-        plain_terms(group, FL_LANES, &window, term + whole);
-    }
+    block_terms(z, n, &window, term);
     for (ptrdiff_t r = 0; r < rows; r++) {
         sums->base[r] = window.base;
         sums->unit[r] = window.unit;
@@ -342,25 +273,18 @@ static void sum_short_rows(real const *z, ptrdiff_t rows, ptrdiff_t columns, int
 /* The gradients of a block of rows from their terms. */
 static void scale_short_rows(real const *term, ptrdiff_t rows, ptrdiff_t columns, real const *row_inverse,
                              real const *row_scale, real *gradient) {
-    real inverse[FL_BLOCK + FL_LANES], scale[FL_BLOCK + FL_LANES];
-    for (ptrdiff_t r = 0; r < rows; r++)
-        for (ptrdiff_t c = 0; c < columns; c += FL_LANES / 2)
-            /* More than the row: the next row writes over it. */
-            for (ptrdiff_t i = r * columns + c, j = 0; j < FL_LANES / 2; j++) {
-                inverse[i + j] = row_inverse[r];
-                scale[i + j] = row_scale[r];
-            }
+    real inverse[FL_BLOCK + FL_SPREAD], scale[FL_BLOCK + FL_SPREAD];
+    spread_rows(row_inverse, rows, columns, inverse);
+    spread_rows(row_scale, rows, columns, scale);
 #pragma omp simd
     for (ptrdiff_t i = 0; i < rows * columns; i++)
         gradient[i] = FL_HIDDEN(scale[i], inverse[i] * term[i]);
 }
 
-/* Rows that are worked on together: as many as vectors have elements, or a multiple, if possible. */
-#define FL_VECTOR_ROWS 16
 static ptrdiff_t sparse_batch(ptrdiff_t columns) {
     ptrdiff_t const rows = columns <= FL_FEW_CLASSES ? FL_BLOCK / (columns ? columns : 1)
                                                      : FL_BATCH_BYTES / (columns * (ptrdiff_t)sizeof(real));
-    ptrdiff_t const whole = rows < 2 * FL_VECTOR_ROWS ? rows : rows - rows % FL_VECTOR_ROWS;
+    ptrdiff_t const whole = whole_vectors(rows);
     return whole < 1 ? 1 : whole < FL_BLOCK_ROWS ? whole : FL_BLOCK_ROWS;
 }
 

@@ -81,4 +81,73 @@ FL_INLINE real term_of(real z, exp_window const *window, int const plain) {
     return fl_exp_biased(d, fl_difference_error(z, maximum, d));
 }
 
+static void plain_terms(real const *z, ptrdiff_t n, exp_window const *window, real *term) {
+    for (ptrdiff_t group = 0; group < n; group += FL_LANES)
+#pragma omp simd
+        for (ptrdiff_t i = group; i < group + FL_LANES; i++)
+            term[i] = plain_term(z[i], window->offset, window->floor);
+}
+
+/* The terms of a block; more than n <= FL_BLOCK are written. */
+static void block_terms(real const *z, ptrdiff_t n, exp_window const *window, real *term) {
+    real rest[FL_LANES];
+    ptrdiff_t const whole = n - n % FL_LANES;
+    plain_terms(z, whole, window, term);
+    if (whole == n)
+        return;
+    for (ptrdiff_t i = 0; i < FL_LANES; i++)
+        rest[i] = z[whole + i < n ? whole + i : n - 1];
+    plain_terms(rest, FL_LANES, window, term + whole);
+}
+
+#define FL_FEW_LANES 8
+
+/* The sum of each row of an odd number of terms; few are unrolled. */
+FL_INLINE void sum_odd(double const *term, ptrdiff_t rows, ptrdiff_t columns, double *sum) {
+    for (ptrdiff_t r = 0; r < rows; r++) {
+        double total = term[r * columns];
+        for (ptrdiff_t c = 1; c < columns; c++)
+            total += term[r * columns + c];
+        sum[r] = total;
+    }
+}
+
+static void sum_many(double const *term, ptrdiff_t rows, ptrdiff_t columns, double *sum) {
+    for (ptrdiff_t r = 0; r < rows; r++) {
+        double const *const row = term + r * columns;
+        double total, lane[FL_FEW_LANES] = {0};
+        ptrdiff_t c = 0;
+        for (; c + FL_FEW_LANES <= columns; c += FL_FEW_LANES)
+            for (int j = 0; j < FL_FEW_LANES; j++)
+                lane[j] += row[c + j];
+        for (total = sum_first_lanes(lane, FL_FEW_LANES); c < columns; c++)
+            total += row[c];
+        sum[r] = total;
+    }
+}
+
+/* The sum of each row times the unit: neighbours are added by vectors as often as columns can be halved. */
+static void sum_terms(real const *term, ptrdiff_t rows, ptrdiff_t columns, double unit, double *sum) {
+    double part[FL_BLOCK];
+#pragma omp simd
+    for (ptrdiff_t i = 0; i < rows * columns; i++)
+        part[i] = (double)term[i];
+    while (columns % 2 == 0) {
+        columns /= 2;
+#pragma omp simd
+        for (ptrdiff_t i = 0; i < rows * columns; i++)
+            part[i] = part[2 * i] + part[2 * i + 1];
+    }
+    if (columns == 3)
+        sum_odd(part, rows, 3, sum);
+    else if (columns == 5)
+        sum_odd(part, rows, 5, sum);
+    else if (columns == 7)
+        sum_odd(part, rows, 7, sum);
+    else if (columns > 1)
+        sum_many(part, rows, columns, sum);
+    for (ptrdiff_t r = 0; r < rows; r++)
+        sum[r] = (columns == 1 ? part[r] : sum[r]) * unit;
+}
+
 #endif
