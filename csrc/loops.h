@@ -197,7 +197,7 @@ static ptrdiff_t batch_rows(fl_call const *call) {
 
 static void sum_entries(real const *term, ptrdiff_t rows, ptrdiff_t columns, real *entry) {
     double sum[FL_SHORT];
-    sum_terms(term, rows, columns, 1, sum);
+    sum_terms(term, rows, columns, 1, 1, sum);
     for (ptrdiff_t r = 0; r < rows; r++)
         entry[r] = (real)sum[r];
 }
@@ -239,7 +239,7 @@ static void run_dense(fl_call const *call, ptrdiff_t first, ptrdiff_t last, doub
     int64_t label[FL_SHORT];
     class_rows entries;
     ptrdiff_t const columns = call->columns;
-    ptrdiff_t const together = columns > 0 && columns <= FL_SHORT / 8 ? whole_vectors(FL_SHORT / columns) : 1;
+    ptrdiff_t const together = columns > 0 && columns <= FL_SHORT / 2 ? whole_vectors(FL_SHORT / columns) : 1;
     int const want_gradient = call->gradient.data != NULL;
     entries.each = together > 1;
     real_parameters(call, loops->parameters, parameter);
@@ -259,7 +259,7 @@ static void run_dense(fl_call const *call, ptrdiff_t first, ptrdiff_t last, doub
             for (ptrdiff_t r = 0; r < rows; r++)
                 entries.scale[r] = (real)(weight[r] * factor);
             if (entries.each)
-                sum_terms(value, rows, columns, 1, row_loss);
+                sum_terms(value, rows, columns, 1, 1, row_loss);
             if (entries.each && want_gradient) {
                 sum_entries(slope, rows, columns, entries.slope);
                 sum_entries(curvature, rows, columns, entries.curvature);

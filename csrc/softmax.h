@@ -151,10 +151,12 @@ static __attribute__((noinline)) softmax_sum sum_row_alone(real const *z, ptrdif
     real term[FL_BLOCK];
     real const maximum = block_maximum(z, columns);
     exp_window const window = window_of(maximum);
-    double sum, own = (double)term_of(maximum, &window, window.plain), others = 0;
+    double const own = (double)term_of(maximum, &window, window.plain);
+    double sum = own, others = 0;
+    term[0] = (real)own;
     for (ptrdiff_t c = 0; c < columns; c++)
         term[c] = term_of(z[c], &window, window.plain);
-    sum_terms(term, 1, columns, 1, &sum);
+    sum_terms(term, 1, columns, 1, 1, &sum);
     if (sum - own >= own * FL_OTHERS_LEAST)
         return (softmax_sum){maximum, (sum - own) / own};
     real most = term[0];
@@ -184,7 +186,7 @@ static void short_row_statistics(fl_call const *call, fl_block block, real *scra
         if (label && (uint64_t)label[r] < (uint64_t)columns)
             logit[r] = (double)row[label[r]];
     }
-    sum_terms(term, block.rows, columns, 1, others);
+    sum_terms(term, block.rows, columns, 1, 1, others);
 #pragma omp simd
     for (ptrdiff_t r = 0; r < block.rows; r++) {
         double const own = (double)plain_term(maximum[r], window.offset, window.floor);

@@ -236,7 +236,7 @@ static void sum_row_at_maximum(real const *z, ptrdiff_t columns, int64_t label, 
     sums->unit[r] = window.unit;
     sums->own[r] = (double)term[label] * window.unit;
     term[label] = 0;
-    sum_terms(term, 1, columns, window.unit, &sums->others[r]);
+    sum_terms(term, 1, columns, window.unit, 0, &sums->others[r]);
 }
 
 /* The terms of a block of rows, but 0 for the labels. The label of a row that does not count is negative. */
@@ -261,7 +261,7 @@ static void sum_short_rows(real const *z, ptrdiff_t rows, ptrdiff_t columns, int
         sums->own[r] = (double)*own * FL_EXP_UNIT;
         *own = 0;
     }
-    sum_terms(term, rows, columns, FL_EXP_UNIT, sums->others);
+    sum_terms(term, rows, columns, FL_EXP_UNIT, 0, sums->others);
 #pragma omp simd reduction(| : small)
     for (ptrdiff_t r = 0; r < rows; r++)
         small |= sums->own[r] + sums->others[r] < FL_OWN_LEAST;

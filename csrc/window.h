@@ -43,7 +43,8 @@ typedef struct {
 } exp_window;
 
 static exp_window window_below(real limit) {
-    double const k = __builtin_rint((double)limit * 0x1.71547652b82fep0);
+    /* Rounded to an integer. */
+    double const k = ((double)limit * 0x1.71547652b82fep0 + FL_ROUND_f64) - FL_ROUND_f64;
     return (exp_window){.plain = 1,
                         .offset = (real)((double)FL_REAL(FL_ROUND) + FL_EXPONENT_BIAS + FL_WINDOW_TOP - k),
                         .floor = limit - R(FL_WINDOW_DEPTH),
@@ -126,12 +127,21 @@ static void sum_many(double const *term, ptrdiff_t rows, ptrdiff_t columns, doub
     }
 }
 
-/* The sum of each row times the unit: neighbours are added by vectors as often as columns can be halved. */
-static void sum_terms(real const *term, ptrdiff_t rows, ptrdiff_t columns, double unit, double *sum) {
+/* The sum of each row times the unit: neighbours are added by vectors as often as columns can be halved. The
+ * first sums are rounded to reals, unless they have to be exact because something will be subtracted. */
+static void sum_terms(real const *term, ptrdiff_t rows, ptrdiff_t columns, double unit, int exact,
+                      double *sum) {
     double part[FL_BLOCK];
+    if (!exact && columns % 2 == 0) {
+        columns /= 2;
 #pragma omp simd
-    for (ptrdiff_t i = 0; i < rows * columns; i++)
-        part[i] = (double)term[i];
+        for (ptrdiff_t i = 0; i < rows * columns; i++)
+            part[i] = (double)(term[2 * i] + term[2 * i + 1]);
+    } else {
+#pragma omp simd
+        for (ptrdiff_t i = 0; i < rows * columns; i++)
+            part[i] = (double)term[i];
+    }
     while (columns % 2 == 0) {
         columns /= 2;
 #pragma omp simd

@@ -78,6 +78,44 @@ def test_options(case, isa, dtype, seed, rng, chosen, classes):
         assert value == pytest.approx(expected / divisor, rel=2e-6 if dtype == "float32" else 1e-13)
 
 
+# What is added to the logits of a row: some rows then share a range of exponents, some have one of their own, and some
+# none. The last ones are of sure labels, right and wrong.
+OFFSETS = (0, -1e4, -400, -191, -189, -100, -20, 20, 45, 100, 149, 151, 189, 191, 250, 289, 291, 400, 1e4, 0, 0)
+SURE = (60.0, -60.0)
+
+
+@functools.cache
+def far_rows(name, classes, dtype, seed):
+    case = CASES[name]
+    y, p = case.draw(np.random.default_rng(seed), (len(OFFSETS), classes))
+    labels = y if case.sparse else y.argmax(-1)
+    for row, sure in zip((-2, -1), SURE, strict=True):
+        p[row, labels[row]] += sure
+    y, p = y if case.sparse else y.astype(dtype), (p + np.array(OFFSETS)[:, None]).astype(dtype)
+    return y, p, {key: pack(array) for key, array in evaluate_rows(case, {}, y, p).items()}
+
+
+@pytest.mark.parametrize("classes", [2, 5, 40, 300])
+@pytest.mark.parametrize(
+    "case",
+    [case for case in CLASS_CASES if case.make().get_config()["from_logits"]],
+    indirect=True,
+    ids=lambda case: case.name,
+)
+def test_rows_far_from_each_other(case, isa, dtype, seed, classes):
+    y, p, exact = far_rows(case.name, classes, dtype, seed)
+    about = dtype, case.bound[dtype], case.blur
+    loss = case.make(reduction=None)
+    losses, gradient = loss.value_and_grad(y, p)
+    assert_close(losses, exact["value"], *about, y_pred=p)
+    assert_close(gradient, exact["gradient"], *about, y_pred=p)
+    assert_close(loss.grad_and_hess(y, p)[1], exact["hessian"], *about, y_pred=p)
+    for row in range(len(p)):
+        alone = loss.value_and_grad(y[row : row + 1], p[row : row + 1])
+        np.testing.assert_array_equal(alone[0], losses[row : row + 1])
+        np.testing.assert_array_equal(alone[1], gradient[row : row + 1])
+
+
 @pytest.mark.parametrize("case", CLASS_CASES, indirect=True, ids=lambda case: case.name)
 def test_options_along_another_axis(case, rng):
     y, p = case.draw(rng, (4, 5, 3))

@@ -55,6 +55,43 @@ def test_thread_count_does_not_matter(case, dtype, isa, seed, shape):
             assert_same_bits(result, results[0])
 
 
+@pytest.mark.parametrize("shape", [(20_011, 1), (300, 67), (2, 20_011)])
+def test_address_does_not_matter(case, dtype, isa, seed, shape):
+    """Where an array starts in a cache line, how far its rows lie apart, in which order its axes lie."""
+    y, p = batch(case, seed, shape, dtype)
+    loss = case.make(reduction="sum")
+    expected = outputs(loss, y, p)
+    for elements in (1, 3, 7, 12):
+        assert_same_bits(outputs(loss, moved(y, elements), moved(p, elements)), expected)
+        assert_same_bits(outputs(loss, y, moved(p, elements)), expected)
+    for elsewhere in (np.repeat(p, 2, axis=1)[:, ::2], np.asfortranarray(p), np.concatenate([p, p], -1)[:, : p.shape[1]]):
+        assert_same_bits(outputs(loss, y, elsewhere), expected)
+
+
+def moved(array, elements):
+    """The same in a buffer that starts on a page, behind a number of elements."""
+    room = np.empty(array.nbytes + 2 * 4096, np.uint8)
+    start = -room.ctypes.data % 4096 + elements * array.itemsize
+    copy = room[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
+
+
+@pytest.mark.parametrize("elements", [0, 1])
+def test_outputs_larger_than_the_caches(case, seed, elements):
+    """What is stored past the caches is what is stored into them."""
+    rows = 6_000_011
+    y, p = batch(case, seed, (1009, 2), "float32")
+    y, p = (np.resize(array, (rows, *array.shape[1:])) for array in (y, p))
+    out = moved(np.zeros_like(p), elements)
+    loss = case.make(reduction="sum")
+    loss.value_and_grad(y, p, out=out)
+    _, expected = loss.value_and_grad(y[:1009], p[:1009])
+    np.testing.assert_array_equal(
+        out[: rows // 1009 * 1009].reshape(-1, *expected.shape), np.broadcast_to(expected, (rows // 1009, *expected.shape))
+    )
+
+
 @pytest.mark.parametrize("reduction", REDUCTIONS[:3])
 def test_chunks_add_up(case, seed, reduction):
     y, p = batch(case, seed, (48, 3), "float64")
@@ -229,9 +266,7 @@ def reduced(name, index, shape, dtype, seed, reduction):
             values = [v.times(f) for v, f in zip(exact["value"].flat, factors, strict=True)]
             value = pack(boxed(add(values))) if reduction is not None else pack_each(values, losses)
             columns = p.shape[-1]
-            scaled = [
-                g.times(factors[i // columns] * row_factor) for i, g in enumerate(exact["gradient"].flat)
-            ]
+            scaled = [g.times(factors[i // columns] * row_factor) for i, g in enumerate(exact["gradient"].flat)]
             # Per element only the weight counts: no mask, no division, so once is enough.
             own = None
             if mask is None and reduction == "sum" and case.hessian:
