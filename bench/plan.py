@@ -152,7 +152,9 @@ def dtypes():
             yield row(label, operation, dtype="float64", shape=shape, peers=CONTENDERS, targets=("P6",))
         for label in EXAMPLES:
             for dtype in ("float16", "bfloat16"):
-                peers = ("PyTorch", "torch.compile", "JAX")
+                # A mean's gradient is below float16's normal range, so that no two libraries agree on it.
+                alone = (dtype, operation) == ("float16", "value_and_grad")
+                peers = () if alone else ("PyTorch", "torch.compile", "JAX")
                 yield row(label, operation, dtype=dtype, peers=peers, variants=(FLOAT32,), targets=("P7",))
 
 
