@@ -4,7 +4,7 @@
  * for SSE2, AVX2, AVX-512 and NEON alike: bit casts, magic-number rounding and ternaries only, no calls, no
  * 64-bit integer compares, no conversions between 64-bit integers and doubles. Results are the same at every
  * vector width; they may differ in the last bit between targets with and without a fused multiply-add. Stated
- * errors are the worst found: over all floats, over tens of millions of doubles, and over sampled pairs for
+ * errors are the worst found: over all floats, over millions of doubles, and over sampled pairs for
  * functions of two arguments. Requires -ffp-contract=off -fno-math-errno -fno-trapping-math and
  * round-to-nearest.
  */

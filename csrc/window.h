@@ -59,8 +59,10 @@ static exp_window window_at(real maximum) {
 static int fits_window(real limit) { return limit >= -R(FL_WINDOW_MOST) && limit <= R(FL_WINDOW_MOST); }
 
 /* exp(z) times a power of two, exactly 0 below the floor, NaN for a NaN. z = k ln 2 + r, where z - k times
- * the high part of ln 2 is exact, so that the error does not grow with |z|. Worst error of the exponential:
- * float 1.0 ulp, double 1.0 ulp. */
+ * the high part of ln 2 is exact, so that the error does not grow with |z|. Worst error in ulp, with a fused
+ * multiply-add and without, over all floats of a window and three million doubles of five: float 1.03 at
+ * -0x1.9e5f38p+6, 0.99 at -0x1.767338p+2; double 0.99 at -0x1.cb5f67c201a76p+9, 0.97 at
+ * -0x1.9b301697be206p+9. */
 FL_INLINE real plain_term(real z, real offset, real floor) {
     real const rounded = fl_fma(z, FL_LOG2_E, offset), k = rounded - offset;
     real const r = fl_fma(-k, FL_REAL(FL_LN2_LOW), fl_fma(-k, FL_REAL(FL_LN2_HIGH), z));
