@@ -14,6 +14,7 @@
 #if FL_REAL_BITS == 32
 typedef float real;
 typedef int32_t integer; /* as wide as real, so that counts vectorise beside it */
+typedef uint32_t bits;
 #define FL_REAL(name) name##_f32
 #define FL_REAL_STORAGE FL_FLOAT32
 #define REAL_MAX FLT_MAX
@@ -24,6 +25,7 @@ typedef int32_t integer; /* as wide as real, so that counts vectorise beside it 
 #else
 typedef double real;
 typedef int64_t integer;
+typedef uint64_t bits;
 #define FL_REAL(name) name##_f64
 #define FL_REAL_STORAGE FL_FLOAT64
 #define REAL_MAX DBL_MAX

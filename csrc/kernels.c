@@ -41,20 +41,22 @@
     }
 #define FL_DEFINE_WEIGHTED_MEAN(name, element)                                                               \
     FL_POINTWISE(name, element, FL_WEIGHTED, .divide = 1, .weighted = 1)
-#define FL_DEFINE_SOFTMAX(name, element)                                                                     \
-    FL_DENSE_LOOPS(name, element, softmax)                                                                   \
-    FL_KERNEL(name, dense_loops, run_dense, softmax_entries, name##_dense_terms, name##_dense_sums,          \
-              name##_dense_derivatives, 0)
-#define FL_DEFINE_NORMALIZE(name, element)                                                                   \
-    FL_DENSE_LOOPS(name, element, normalize)                                                                 \
-    FL_KERNEL(name, dense_loops, run_dense, normalize_entries, name##_dense_terms, name##_dense_sums,        \
-              name##_dense_derivatives, 1)
+#define FL_DENSE(name, element, LINK, skipped)                                                               \
+    FL_DENSE_LOOPS(name, element, LINK, skipped)                                                             \
+    static fl_status name##_kernel(fl_call const *call, ptrdiff_t first, ptrdiff_t last, double factor,      \
+                                   fl_sum *loss) {                                                           \
+        run_dense(call, first, last, factor, loss, &name##_dense);                                           \
+        return FL_OK;                                                                                        \
+    }
+#define FL_DEFINE_SOFTMAX(name, element) FL_DENSE(name, element, softmax, 0)
+#define FL_DEFINE_NORMALIZE(name, element) FL_DENSE(name, element, normalize, 1)
 #define FL_DEFINE_SPARSE_SOFTMAX(name, element)                                                              \
     FL_TERM_LOOP(name, element)                                                                              \
-    FL_KERNEL(name, sparse_loops, run_sparse_softmax, name##_terms)
+    FL_DENSE_LOOPS(name, element, softmax, 0)                                                                \
+    FL_KERNEL(name, sparse_loops, run_sparse_softmax, name##_terms, &name##_dense)
 #define FL_DEFINE_SPARSE_NORMALIZE(name, element)                                                            \
     FL_TERM_LOOP(name, element)                                                                              \
-    FL_KERNEL(name, sparse_loops, run_sparse_normalize, name##_terms)
+    FL_KERNEL(name, sparse_loops, run_sparse_normalize, name##_terms, NULL)
 
 #define FL_DEFINE_SPARSE_PROBABILITY(name, element)                                                          \
     FL_PROBABILITY_LOOP(name, element)                                                                       \

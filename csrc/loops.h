@@ -32,98 +32,77 @@ static void real_parameters(fl_call const *call, int skipped, real *parameter) {
 typedef void term_loop(real const *log_probability, ptrdiff_t n, real const *parameter, real *value,
                        real *slope, real *curvature);
 
-typedef struct {
-    term_loop *terms;
-} sparse_loops;
+/* Rows of few classes are worked on together as a tile, with its columns one after the other: element i is of
+ * row i % FL_TILE, so that vectors run across rows whatever the number of classes. */
+#define FL_TILE (FL_REAL_BITS == 32 ? 32 : 16)
+#define FL_TILE_COLUMNS 256
 
-/* Elements of the rows of few classes that are worked on together. */
-#define FL_SHORT 512
-#define FL_SPREAD 16
-
-/* What a link (softmax.h, normalize.h) finds out about a row; or, if `each`, about rows of few classes, with
- * one entry for each of their elements, so that one vector loop runs over all of them. */
+/* What a link (softmax.h, normalize.h) finds out about the rows of a tile, or of a batch of long ones. */
 typedef struct {
-    int each;
-    real least, most;                                              /* normalize */
-    real sum[FL_SHORT + FL_SPREAD], sum_low[FL_SHORT + FL_SPREAD]; /* normalize */
-    real maximum[FL_SHORT + FL_SPREAD], log_sum[FL_SHORT + FL_SPREAD], inverse[FL_SHORT + FL_SPREAD],
-        complement[FL_SHORT + FL_SPREAD]; /* softmax */
-    real slope[FL_SHORT + FL_SPREAD],
-        curvature[FL_SHORT + FL_SPREAD]; /* sums over the classes, times the labels */
-    real scale[FL_SHORT + FL_SPREAD];    /* of the derivatives */
+    real least, most;                                                               /* normalize */
+    real sum[FL_TILE], sum_low[FL_TILE];                                            /* normalize */
+    real maximum[FL_TILE], log_sum[FL_TILE], inverse[FL_TILE], complement[FL_TILE]; /* softmax */
+    exp_window window[FL_TILE];                                                     /* softmax, long rows */
+    real slope[FL_TILE], curvature[FL_TILE]; /* sums over the classes, times the labels */
+    real scale[FL_TILE];                     /* of the derivatives */
 } class_rows;
 
-/* From one entry a row to one an element, by whole vectors: what is beyond a row the next one writes over. */
-static void spread_rows(real const *entry, ptrdiff_t rows, ptrdiff_t columns, real *field) {
-    for (ptrdiff_t r = 0; r < rows; r++)
-        for (ptrdiff_t c = 0; c < columns; c += FL_SPREAD)
-            for (int j = 0; j < FL_SPREAD; j++)
-                field[r * columns + c + j] = entry[r];
-}
+/* Long rows: no more than FL_TILE, and one if it is longer than a task. */
+typedef void row_statistics(fl_call const *call, ptrdiff_t row, ptrdiff_t rows, class_rows *out);
+/* The terms are what row_terms finds of a long row. */
+typedef void tile_statistics(fl_call const *call, real const *y_pred, ptrdiff_t columns, real *term,
+                             class_rows *out);
+typedef void row_terms(real const *y_pred, ptrdiff_t n, class_rows const *rows, ptrdiff_t r, real *term);
 
-static void spread(real *field, fl_block block) {
-    real entry[FL_SHORT];
-    memcpy(entry, field, (size_t)block.rows * sizeof *entry);
-    spread_rows(entry, block.rows, block.columns, field);
-}
-
-/* Entries for a long row of the block, or for each row of it. */
-typedef void link_statistics(fl_call const *call, fl_block block, real *scratch, class_rows *out);
-typedef void dense_terms(real const *y_true, real const *y_pred, ptrdiff_t n, real const *parameter,
-                         class_rows const *rows, real *value, real *slope, real *curvature);
-typedef void dense_derivatives(real const *y_true, real const *y_pred, ptrdiff_t n, real const *parameter,
-                               class_rows const *rows, real *gradient, real *hessian);
-
-/* Sums over the classes of a long row. */
+/* Sums over the classes of each row of a tile; or over those of a long row, which are then added. */
 typedef struct {
     double value[FL_LANES], slope[FL_LANES], curvature[FL_LANES];
 } dense_lanes;
 
+/* Of a tile, or of n elements, a multiple of FL_LANES, of the long row r. For the derivatives, y_true is NULL
+ * where all labels are 0. */
+#define FL_WHOLE_TILE (-1)
 typedef void dense_sums(real const *y_true, real const *y_pred, ptrdiff_t n, real const *parameter,
-                        class_rows const *rows, dense_lanes *lanes, int slopes);
+                        class_rows const *rows, ptrdiff_t r, dense_lanes *lanes, int slopes);
+typedef void dense_derivatives(real const *y_true, real const *y_pred, real const *term, ptrdiff_t n,
+                               real const *parameter, class_rows const *rows, ptrdiff_t r, real *gradient,
+                               real *hessian);
 
 typedef struct {
-    link_statistics *statistics;
-    dense_terms *terms; /* if `each` */
-    dense_sums *sums;   /* else; n is a multiple of FL_LANES */
+    row_statistics *rows;
+    tile_statistics *tile;
+    row_terms *terms; /* NULL: none needed */
+    dense_sums *sums;
     dense_derivatives *derivatives;
     int parameters; /* that belong to the link */
 } dense_loops;
 
-/* The loops of a dense loss, compiled for long rows and for rows of few classes. LINK_terms and
- * LINK_derivatives give the element k of rows, the entry for element i. */
-#define FL_DENSE_LOOPS(name, element, LINK)                                                                  \
-    static void name##_dense_terms(real const *y_true, real const *y_pred, ptrdiff_t n,                      \
-                                   real const *parameter, class_rows const *rows, real *value, real *slope,  \
-                                   real *curvature) {                                                        \
-        real const p[FL_MAX_PARAMETERS] = FL_PARAMETERS(parameter);                                          \
-        _Pragma("omp simd") for (ptrdiff_t i = 0; i < n; i++) {                                              \
-            real const y = y_true[i];                                                                        \
-            fl_class const c = LINK##_class(y_pred[i], rows, i);                                             \
-            fl_term const t = element(c.log_probability, p);                                                 \
-            value[i] = y == R(0) ? R(0) : y * t.value;                                                       \
-            slope[i] = y == R(0) || c.clipped ? R(0) : y * t.slope;                                          \
-            curvature[i] = y == R(0) || c.clipped ? R(0) : y * t.curvature;                                  \
-        }                                                                                                    \
-    }                                                                                                        \
+typedef struct {
+    term_loop *terms;
+    dense_loops const *dense; /* for the Hessian */
+} sparse_loops;
+
+/* The loops of a dense loss, compiled for long rows and for tiles. LINK_class and LINK_derivatives take the
+ * entry k of rows, the one of element i. */
+#define FL_DENSE_LOOPS(name, element, LINK, skipped)                                                         \
     FL_INLINE void name##_sum_some(real const *y_true, real const *y_pred, ptrdiff_t n,                      \
-                                   real const *parameter, class_rows const *rows, dense_lanes *lanes,        \
-                                   int const slopes) {                                                       \
+                                   real const *parameter, class_rows const *rows, ptrdiff_t r,               \
+                                   dense_lanes *lanes, int const tile, int const slopes) {                   \
         real const p[FL_MAX_PARAMETERS] = FL_PARAMETERS(parameter);                                          \
+        int const width = tile ? FL_TILE : FL_LANES;                                                         \
         dense_lanes sum = *lanes;                                                                            \
-        for (ptrdiff_t group = 0; group < n; group += FL_LANES) {                                            \
+        for (ptrdiff_t group = 0; group < n; group += width) {                                               \
             real value[FL_LANES], slope[FL_LANES], curvature[FL_LANES];                                      \
-            _Pragma("omp simd") for (int j = 0; j < FL_LANES; j++) {                                         \
+            _Pragma("omp simd") for (int j = 0; j < width; j++) {                                            \
                 real const y = y_true[group + j];                                                            \
-                fl_class const c = LINK##_class(y_pred[group + j], rows, 0);                                 \
+                fl_class const c = LINK##_class(y_pred[group + j], R(0), rows, tile ? j : r);                \
                 fl_term const t = element(c.log_probability, p);                                             \
                 value[j] = y == R(0) ? R(0) : y * t.value;                                                   \
                 slope[j] = y == R(0) || c.clipped ? R(0) : y * t.slope;                                      \
                 curvature[j] = y == R(0) || c.clipped ? R(0) : y * t.curvature;                              \
             }                                                                                                \
-            for (int j = 0; j < FL_LANES; j++)                                                               \
-                sum.value[j] += (double)value[j];                                                            \
-            for (int j = 0; j < FL_LANES && slopes; j++) {                                                   \
+            _Pragma("omp simd") for (int j = 0; j < width; j++) sum.value[j] += (double)value[j];            \
+            _Pragma("omp simd") for (int j = 0; j < (slopes ? width : 0); j++) {                             \
                 sum.slope[j] += (double)slope[j];                                                            \
                 sum.curvature[j] += (double)curvature[j];                                                    \
             }                                                                                                \
@@ -131,39 +110,53 @@ typedef struct {
         *lanes = sum;                                                                                        \
     }                                                                                                        \
     static void name##_dense_sums(real const *y_true, real const *y_pred, ptrdiff_t n,                       \
-                                  real const *parameter, class_rows const *rows, dense_lanes *lanes,         \
-                                  int slopes) {                                                              \
-        if (slopes)                                                                                          \
-            name##_sum_some(y_true, y_pred, n, parameter, rows, lanes, 1);                                   \
+                                  real const *parameter, class_rows const *rows, ptrdiff_t r,                \
+                                  dense_lanes *lanes, int slopes) {                                          \
+        int const tile = r == FL_WHOLE_TILE;                                                                 \
+        if (tile && slopes)                                                                                  \
+            name##_sum_some(y_true, y_pred, n, parameter, rows, r, lanes, 1, 1);                             \
+        else if (tile)                                                                                       \
+            name##_sum_some(y_true, y_pred, n, parameter, rows, r, lanes, 1, 0);                             \
+        else if (slopes)                                                                                     \
+            name##_sum_some(y_true, y_pred, n, parameter, rows, r, lanes, 0, 1);                             \
         else                                                                                                 \
-            name##_sum_some(y_true, y_pred, n, parameter, rows, lanes, 0);                                   \
+            name##_sum_some(y_true, y_pred, n, parameter, rows, r, lanes, 0, 0);                             \
     }                                                                                                        \
-    FL_INLINE void name##_each_derivative(real const *y_true, real const *y_pred, ptrdiff_t n,               \
-                                          real const *parameter, class_rows const *rows, real *gradient,     \
-                                          real *hessian, int const each) {                                   \
+    FL_INLINE void name##_some_derivatives(real const *y_true, real const *y_pred, real const *term,         \
+                                           ptrdiff_t n, real const *parameter, class_rows const *rows,       \
+                                           ptrdiff_t r, int const labelled, real *gradient, real *hessian) { \
         real const p[FL_MAX_PARAMETERS] = FL_PARAMETERS(parameter);                                          \
-        _Pragma("omp simd") for (ptrdiff_t i = 0; i < n; i++) {                                              \
-            real const scale = rows->scale[each ? i : 0];                                                    \
-            fl_class const c = LINK##_class(y_pred[i], rows, each ? i : 0);                                  \
-            fl_element const t = LINK##_derivatives(y_true[i], y_pred[i], c, element(c.log_probability, p),  \
-                                                    rows, each ? i : 0);                                     \
-            if (hessian)                                                                                     \
-                hessian[i] = each ? FL_HIDDEN(scale, t.hessian) : t.hessian * scale;                         \
-            gradient[i] = each ? FL_HIDDEN(scale, t.gradient) : t.gradient * scale;                          \
-        }                                                                                                    \
+        int const tile = r == FL_WHOLE_TILE;                                                                 \
+        for (ptrdiff_t group = 0; group < n; group += FL_TILE)                                               \
+            _Pragma("omp simd") for (int j = 0; j < FL_TILE; j++) {                                          \
+                ptrdiff_t const i = group + j, k = tile ? j : r;                                             \
+                real const y = labelled ? y_true[i] : R(0);                                                  \
+                fl_class const c = LINK##_class(y_pred[i], term[i], rows, k);                                \
+                fl_term const none = {0, 0, 0}, u = labelled ? element(c.log_probability, p) : none;         \
+                fl_element const t = LINK##_derivatives(y, y_pred[i], c, u, rows, k);                        \
+                if (hessian)                                                                                 \
+                    hessian[i] = FL_HIDDEN(rows->scale[k], t.hessian);                                       \
+                gradient[i] = FL_HIDDEN(rows->scale[k], t.gradient);                                         \
+            }                                                                                                \
     }                                                                                                        \
-    static void name##_dense_derivatives(real const *y_true, real const *y_pred, ptrdiff_t n,                \
-                                         real const *parameter, class_rows const *rows, real *gradient,      \
-                                         real *hessian) {                                                    \
-        if (rows->each && hessian)                                                                           \
-            name##_each_derivative(y_true, y_pred, n, parameter, rows, gradient, hessian, 1);                \
-        else if (rows->each)                                                                                 \
-            name##_each_derivative(y_true, y_pred, n, parameter, rows, gradient, NULL, 1);                   \
+    static void name##_dense_derivatives(real const *y_true, real const *y_pred, real const *term,           \
+                                         ptrdiff_t n, real const *parameter, class_rows const *rows,         \
+                                         ptrdiff_t r, real *gradient, real *hessian) {                       \
+        if (r == FL_WHOLE_TILE && hessian)                                                                   \
+            name##_some_derivatives(y_true, y_pred, term, n, parameter, rows, FL_WHOLE_TILE, 1, gradient,    \
+                                    hessian);                                                                \
+        else if (r == FL_WHOLE_TILE)                                                                         \
+            name##_some_derivatives(y_true, y_pred, term, n, parameter, rows, FL_WHOLE_TILE, 1, gradient,    \
+                                    NULL);                                                                   \
         else if (hessian)                                                                                    \
-            name##_each_derivative(y_true, y_pred, n, parameter, rows, gradient, hessian, 0);                \
+            name##_some_derivatives(y_true, y_pred, term, n, parameter, rows, r, 1, gradient, hessian);      \
+        else if (y_true)                                                                                     \
+            name##_some_derivatives(y_true, y_pred, term, n, parameter, rows, r, 1, gradient, NULL);         \
         else                                                                                                 \
-            name##_each_derivative(y_true, y_pred, n, parameter, rows, gradient, NULL, 0);                   \
-    }
+            name##_some_derivatives(NULL, y_pred, term, n, parameter, rows, r, 0, gradient, NULL);           \
+    }                                                                                                        \
+    static dense_loops const name##_dense = {                                                                \
+        LINK##_rows, LINK##_tile, LINK##_terms, name##_dense_sums, name##_dense_derivatives, skipped};
 
 /* A class of a row, as a link sees it. */
 typedef struct {
@@ -184,113 +177,305 @@ typedef struct {
         }                                                                                                    \
     }
 
-/* Rows that are worked on together: a multiple of what vectors hold, if there are so many. */
-static ptrdiff_t whole_vectors(ptrdiff_t rows) {
-    return rows < 2 * FL_SPREAD ? rows : rows - rows % FL_SPREAD;
+/* Labels are one-hot more often than not, and a class whose label is 0 adds nothing: groups of labels that
+ * are all zero are passed over. */
+#define FL_LABELS 128
+
+FL_INLINE int are_zero(real const *y_true, ptrdiff_t n) {
+    bits any = 0;
+#pragma omp simd reduction(| : any)
+    for (ptrdiff_t i = 0; i < n; i++)
+        any |= FL_REAL(fl_bits)(y_true[i]) << 1;
+    return any == 0;
 }
 
-static ptrdiff_t batch_rows(fl_call const *call) {
-    ptrdiff_t const row_bytes = (call->columns + 1) * (ptrdiff_t)sizeof(real);
-    ptrdiff_t const rows = FL_BATCH_BYTES / row_bytes;
-    return rows < 1 ? 1 : rows < FL_BATCH ? rows : FL_BATCH;
+static int is_zero_group(real const *y_true, ptrdiff_t i, ptrdiff_t n) {
+    return n - i < FL_LABELS ? are_zero(y_true + i, n - i) : are_zero(y_true + i, FL_LABELS);
 }
 
-static void sum_entries(real const *term, ptrdiff_t rows, ptrdiff_t columns, real *entry) {
-    double sum[FL_SHORT];
-    sum_terms(term, rows, columns, 1, 1, sum);
-    for (ptrdiff_t r = 0; r < rows; r++)
-        entry[r] = (real)sum[r];
+/* Where the groups from i on that are all zero, or are not, end. */
+static ptrdiff_t end_of_groups(real const *y_true, ptrdiff_t i, ptrdiff_t n, int zero) {
+    while (i < n && is_zero_group(y_true, i, n) == zero)
+        i = n - i < FL_LABELS ? n : i + FL_LABELS;
+    return i;
 }
 
-/* The value of a long row; the sums of its slopes go to the entries. */
-static double sum_dense_row(fl_call const *call, ptrdiff_t row, real const *parameter,
-                            dense_loops const *loops, class_rows *entries) {
+/* Parts of a long row. */
+typedef struct {
+    fl_call const *call;
+    ptrdiff_t row, r, start; /* its number, its entry; where the first part starts */
+    real const *parameter;
+    dense_loops const *loops;
+    class_rows const *rows;
+    double sum[FL_TILE][3]; /* value, slope, curvature */
+} dense_parts;
+
+static ptrdiff_t end_of_dense_part(dense_parts const *parts, ptrdiff_t start) {
+    ptrdiff_t const end = start + FL_TASK_ELEMENTS;
+    return end < parts->call->columns ? end : parts->call->columns;
+}
+
+static void sum_dense_part(void *argument, ptrdiff_t index) {
+    dense_parts *const parts = argument;
+    fl_call const *const call = parts->call;
     real true_scratch[FL_BLOCK], pred_scratch[FL_BLOCK], y_rest[FL_LANES], z_rest[FL_LANES];
     dense_lanes lanes = {{0}, {0}, {0}};
     int const slopes = call->gradient.data != NULL;
-    for (ptrdiff_t column = 0; column < call->columns; column += FL_BLOCK) {
-        ptrdiff_t const left = call->columns - column, n = left < FL_BLOCK ? left : FL_BLOCK;
-        ptrdiff_t const full = n - n % FL_LANES;
-        fl_block const block = {row, 1, column, n};
+    ptrdiff_t const start = parts->start + index * FL_TASK_ELEMENTS;
+    for (ptrdiff_t column = start, last = end_of_dense_part(parts, start); column < last;
+         column += FL_BLOCK) {
+        ptrdiff_t const n = last - column < FL_BLOCK ? last - column : FL_BLOCK, full = n - n % FL_LANES;
+        fl_block const block = {parts->row, 1, column, n};
         real const *const y_true = view_labels(call, block, true_scratch);
         real const *const y_pred = view(call, &call->y_pred, block, pred_scratch);
-        loops->sums(y_true, y_pred, full, parameter, entries, &lanes, slopes);
-        if (full == n)
+        for (ptrdiff_t i = end_of_groups(y_true, 0, full, 1), end; i < full;
+             i = end_of_groups(y_true, end, full, 1)) {
+            end = end_of_groups(y_true, i, full, 0);
+            parts->loops->sums(y_true + i, y_pred + i, end - i, parts->parameter, parts->rows, parts->r,
+                               &lanes, slopes);
+        }
+        if (full == n || are_zero(y_true + full, n - full))
             continue;
-        /* Classes whose label is 0 add nothing. */
         for (ptrdiff_t i = 0; i < FL_LANES; i++) {
             y_rest[i] = full + i < n ? y_true[full + i] : R(0);
             z_rest[i] = y_pred[full + i < n ? full + i : n - 1];
         }
-        loops->sums(y_rest, z_rest, FL_LANES, parameter, entries, &lanes, slopes);
+        parts->loops->sums(y_rest, z_rest, FL_LANES, parts->parameter, parts->rows, parts->r, &lanes, slopes);
     }
-    entries->slope[0] = (real)sum_lanes(lanes.slope);
-    entries->curvature[0] = (real)sum_lanes(lanes.curvature);
-    return sum_lanes(lanes.value);
+    parts->sum[index][0] = sum_lanes(lanes.value);
+    parts->sum[index][1] = slopes ? sum_lanes(lanes.slope) : 0;
+    parts->sum[index][2] = slopes ? sum_lanes(lanes.curvature) : 0;
+}
+
+static void put_dense_part(void *argument, ptrdiff_t index) {
+    dense_parts const *const parts = argument;
+    fl_call const *const call = parts->call;
+    dense_loops const *const loops = parts->loops;
+    real true_scratch[FL_BLOCK], pred_scratch[FL_BLOCK], term[FL_BLOCK];
+    real gradient_scratch[FL_BLOCK], hessian_scratch[FL_BLOCK], rest[5][FL_TILE];
+    ptrdiff_t const start = parts->start + index * FL_TASK_ELEMENTS;
+    for (ptrdiff_t column = start, last = end_of_dense_part(parts, start); column < last;
+         column += FL_BLOCK) {
+        ptrdiff_t const n = last - column < FL_BLOCK ? last - column : FL_BLOCK, full = n - n % FL_TILE;
+        fl_block const block = {parts->row, 1, column, n};
+        real *const gradient = target(call, &call->gradient, block, gradient_scratch);
+        real *const hessian = target(call, &call->hessian, block, hessian_scratch);
+        real const *const y_true = view_labels(call, block, true_scratch);
+        real const *const y_pred = view(call, &call->y_pred, block, pred_scratch);
+        for (ptrdiff_t i = 0; i < FL_TILE && full < n; i++) {
+            rest[0][i] = y_true[full + i < n ? full + i : n - 1];
+            rest[1][i] = y_pred[full + i < n ? full + i : n - 1];
+        }
+        loops->terms(y_pred, full, parts->rows, parts->r, term);
+        for (ptrdiff_t i = 0, end; i < full; i = end) {
+            int const zero = !hessian && is_zero_group(y_true, i, full);
+            end = hessian ? full : end_of_groups(y_true, i, full, zero);
+            loops->derivatives(zero ? NULL : y_true + i, y_pred + i, term + i, end - i, parts->parameter,
+                               parts->rows, parts->r, gradient + i, hessian);
+        }
+        if (full < n) {
+            loops->terms(rest[1], FL_TILE, parts->rows, parts->r, rest[2]);
+            loops->derivatives(rest[0], rest[1], rest[2], FL_TILE, parts->parameter, parts->rows, parts->r,
+                               rest[3], hessian ? rest[4] : NULL);
+            memcpy(gradient + full, rest[3], (size_t)(n - full) * sizeof *gradient);
+            if (hessian)
+                memcpy(hessian + full, rest[4], (size_t)(n - full) * sizeof *hessian);
+        }
+        put(call, &call->gradient, block, gradient);
+        if (hessian)
+            put(call, &call->hessian, block, hessian);
+    }
+}
+
+/* Does so much of a row as sums are kept of; returns the number of parts. */
+static ptrdiff_t for_dense_parts(dense_parts *parts, void (*part)(void *, ptrdiff_t)) {
+    ptrdiff_t const left = (parts->call->columns - parts->start + FL_TASK_ELEMENTS - 1) / FL_TASK_ELEMENTS;
+    ptrdiff_t const count = left < FL_TILE ? left : FL_TILE;
+    fl_parallel_for(count, parts->call->threads, part, parts);
+    return count;
+}
+
+/* The value of a long row; the sums of its slopes go to its entry. */
+static double sum_dense_row(dense_parts *parts, class_rows *rows) {
+    fl_sum sum[3] = {{0, 0}, {0, 0}, {0, 0}};
+    for (parts->start = 0; parts->start < parts->call->columns; parts->start += FL_TILE * FL_TASK_ELEMENTS)
+        for (ptrdiff_t i = 0, count = for_dense_parts(parts, sum_dense_part); i < count; i++)
+            for (int k = 0; k < 3; k++)
+                fl_add(&sum[k], parts->sum[i][k]);
+    rows->slope[parts->r] = (real)fl_value(sum[1]);
+    rows->curvature[parts->r] = (real)fl_value(sum[2]);
+    return fl_value(sum[0]);
+}
+
+static void put_dense_row(dense_parts *parts) {
+    for (parts->start = 0; parts->start < parts->call->columns; parts->start += FL_TILE * FL_TASK_ELEMENTS)
+        for_dense_parts(parts, put_dense_part);
+}
+
+static void put_hidden_dense_row(fl_call const *call, ptrdiff_t row) {
+    real gradient_scratch[FL_BLOCK], hessian_scratch[FL_BLOCK];
+    for (ptrdiff_t column = 0; column < call->columns; column += FL_BLOCK) {
+        ptrdiff_t const left = call->columns - column;
+        fl_block const block = {row, 1, column, left < FL_BLOCK ? left : FL_BLOCK};
+        put_zeros(call, block, gradient_scratch, call->hessian.data ? hessian_scratch : NULL);
+    }
+}
+
+/* Rows whose statistics are found before their labels are read: they are still in cache then. */
+static ptrdiff_t dense_batch(fl_call const *call) {
+    ptrdiff_t const rows = FL_BATCH_BYTES / ((call->columns + 1) * (ptrdiff_t)sizeof(real));
+    return rows < 1 ? 1 : rows < FL_TILE ? rows : FL_TILE;
+}
+
+static void run_long_dense(fl_call const *call, ptrdiff_t first, ptrdiff_t last, double factor, fl_sum *loss,
+                           dense_loops const *loops) {
+    real parameter[FL_MAX_PARAMETERS];
+    double weight[FL_TILE], row_loss[FL_TILE];
+    int64_t label[FL_TILE];
+    class_rows entries;
+    dense_parts parts = {.call = call, .parameter = parameter, .loops = loops, .rows = &entries};
+    ptrdiff_t const batch = dense_batch(call);
+    real_parameters(call, loops->parameters, parameter);
+    for (ptrdiff_t row = first; row < last; row += batch) {
+        ptrdiff_t const rows = last - row < batch ? last - row : batch;
+        row_class_weights(call, row, rows, label, weight);
+        loops->rows(call, row, rows, &entries);
+        for (parts.r = 0; parts.r < rows; parts.r++) {
+            double const w = weight[parts.r];
+            parts.row = row + parts.r;
+            entries.scale[parts.r] = (real)(w * factor);
+            row_loss[parts.r] = w == 0 ? 0 : w * sum_dense_row(&parts, &entries);
+            if (call->gradient.data && w != 0)
+                put_dense_row(&parts);
+            else if (call->gradient.data)
+                put_hidden_dense_row(call, parts.row);
+        }
+        put_losses(call, row, rows, row_loss);
+        fl_add(loss, sum_doubles(row_loss, rows));
+    }
+}
+
+typedef real quad __attribute__((vector_size(4 * sizeof(real)), aligned(sizeof(real)), may_alias));
+
+#define FL_SHUFFLE(a, b, i, j, k, l) __builtin_shufflevector(a, b, i, j, k, l)
+
+/* Four rows of four. */
+FL_INLINE void transpose_quads(real const *from, ptrdiff_t from_stride, real *to, ptrdiff_t to_stride) {
+    quad const a = *(quad const *)from, b = *(quad const *)(from + from_stride);
+    quad const c = *(quad const *)(from + 2 * from_stride), d = *(quad const *)(from + 3 * from_stride);
+    quad const ab = FL_SHUFFLE(a, b, 0, 4, 1, 5), cd = FL_SHUFFLE(c, d, 0, 4, 1, 5);
+    quad const ab_high = FL_SHUFFLE(a, b, 2, 6, 3, 7), cd_high = FL_SHUFFLE(c, d, 2, 6, 3, 7);
+    *(quad *)to = FL_SHUFFLE(ab, cd, 0, 1, 4, 5);
+    *(quad *)(to + to_stride) = FL_SHUFFLE(ab, cd, 2, 3, 6, 7);
+    *(quad *)(to + 2 * to_stride) = FL_SHUFFLE(ab_high, cd_high, 0, 1, 4, 5);
+    *(quad *)(to + 3 * to_stride) = FL_SHUFFLE(ab_high, cd_high, 2, 3, 6, 7);
+}
+
+FL_INLINE void transpose_few(real const *from, ptrdiff_t from_stride, ptrdiff_t rows, ptrdiff_t columns,
+                             real *to, ptrdiff_t to_stride) {
+    if (rows < columns)
+        for (ptrdiff_t c = 0; c < columns; c++)
+            for (ptrdiff_t r = 0; r < rows; r++)
+                to[c * to_stride + r] = from[r * from_stride + c];
+    else
+        for (ptrdiff_t r = 0; r < rows; r++)
+            for (ptrdiff_t c = 0; c < columns; c++)
+                to[c * to_stride + r] = from[r * from_stride + c];
+}
+
+/* Quads at an end overlap those before. */
+static void transpose(real const *from, ptrdiff_t from_stride, ptrdiff_t rows, ptrdiff_t columns, real *to,
+                      ptrdiff_t to_stride) {
+    if (columns == 2 && from_stride == 2)
+        transpose_few(from, 2, rows, 2, to, to_stride);
+    else if (rows == 2 && to_stride == 2)
+        transpose_few(from, from_stride, 2, columns, to, 2);
+    else if (rows < 4 || columns < 4)
+        transpose_few(from, from_stride, rows, columns, to, to_stride);
+    if (rows < 4 || columns < 4)
+        return;
+    for (ptrdiff_t i = 0; i < rows; i += 4) {
+        ptrdiff_t const r = i < rows - 4 ? i : rows - 4;
+        for (ptrdiff_t j = 0; j < columns; j += 4) {
+            ptrdiff_t const c = j < columns - 4 ? j : columns - 4;
+            transpose_quads(from + r * from_stride + c, from_stride, to + c * to_stride + r, to_stride);
+        }
+    }
+}
+
+/* Rows that views of them in scratch can hold. */
+#define FL_FOR_EACH_PART(whole, BODY)                                                                        \
+    for (ptrdiff_t r = 0, most = FL_BLOCK / (whole).columns / 4 * 4; r < (whole).rows; r += most) {          \
+        fl_block const block = {(whole).row + r, (whole).rows - r < most ? (whole).rows - r : most, 0,       \
+                                (whole).columns};                                                            \
+        BODY                                                                                                 \
+    }
+
+static void put_tile(fl_call const *call, fl_array const *array, fl_block whole, real const *tile) {
+    real scratch[FL_BLOCK];
+    FL_FOR_EACH_PART(whole, real *const to = target(call, array, block, scratch);
+                     transpose(tile + r, FL_TILE, block.columns, block.rows, to, block.columns);
+                     put(call, array, block, to);)
+}
+
+/* The losses of a tile of rows. */
+static void run_tile(fl_call const *call, fl_block whole, double const *weight, double factor,
+                     real const *parameter, dense_loops const *loops, double *row_loss) {
+    real scratch[FL_BLOCK], term[FL_TILE * FL_TILE_COLUMNS];
+    real y_true[FL_TILE * FL_TILE_COLUMNS], y_pred[FL_TILE * FL_TILE_COLUMNS];
+    class_rows entries;
+    ptrdiff_t const columns = whole.columns, n = columns * FL_TILE;
+    dense_lanes lanes = {{0}, {0}, {0}};
+    FL_FOR_EACH_PART(
+        whole,
+        transpose(view_labels(call, block, scratch), columns, block.rows, columns, y_true + r, FL_TILE);
+        transpose(view_pred(call, block, scratch), columns, block.rows, columns, y_pred + r, FL_TILE);)
+    for (ptrdiff_t r = whole.rows; r < FL_TILE; r++)
+        for (ptrdiff_t c = 0; c < columns; c++)
+            y_true[c * FL_TILE + r] = y_pred[c * FL_TILE + r] = R(0);
+    loops->tile(call, y_pred, columns, term, &entries);
+    loops->sums(y_true, y_pred, n, parameter, &entries, FL_WHOLE_TILE, &lanes, call->gradient.data != NULL);
+    for (ptrdiff_t r = 0; r < whole.rows; r++)
+        row_loss[r] = weight[r] == 0 ? 0 : weight[r] * lanes.value[r];
+    if (!call->gradient.data)
+        return;
+    for (ptrdiff_t r = 0; r < FL_TILE; r++) {
+        entries.scale[r] = r < whole.rows ? (real)(weight[r] * factor) : R(0);
+        entries.slope[r] = (real)lanes.slope[r];
+        entries.curvature[r] = (real)lanes.curvature[r];
+    }
+    /* Each element is read before it is written. */
+    loops->derivatives(y_true, y_pred, term, n, parameter, &entries, FL_WHOLE_TILE, y_pred,
+                       call->hessian.data ? term : NULL);
+    put_tile(call, &call->gradient, whole, y_pred);
+    if (call->hessian.data)
+        put_tile(call, &call->hessian, whole, term);
+}
+
+#define FL_TILED_ROWS (16 * FL_TILE)
+
+static void run_dense_tiles(fl_call const *call, ptrdiff_t first, ptrdiff_t last, double factor, fl_sum *loss,
+                            dense_loops const *loops) {
+    real parameter[FL_MAX_PARAMETERS];
+    double weight[FL_TILED_ROWS], row_loss[FL_TILED_ROWS];
+    int64_t label[FL_TILED_ROWS];
+    real_parameters(call, loops->parameters, parameter);
+    for (ptrdiff_t row = first; row < last; row += FL_TILED_ROWS) {
+        ptrdiff_t const rows = last - row < FL_TILED_ROWS ? last - row : FL_TILED_ROWS;
+        row_class_weights(call, row, rows, label, weight);
+        for (ptrdiff_t r = 0; r < rows; r += FL_TILE) {
+            fl_block const tile = {row + r, rows - r < FL_TILE ? rows - r : FL_TILE, 0, call->columns};
+            run_tile(call, tile, weight + r, factor, parameter, loops, row_loss + r);
+        }
+        put_losses(call, row, rows, row_loss);
+        fl_add(loss, sum_doubles(row_loss, rows));
+    }
 }
 
 static void run_dense(fl_call const *call, ptrdiff_t first, ptrdiff_t last, double factor, fl_sum *loss,
                       dense_loops const *loops) {
-    real true_scratch[FL_BLOCK], pred_scratch[FL_BLOCK];
-    real gradient_scratch[FL_BLOCK], hessian_scratch[FL_BLOCK];
-    real value[FL_BLOCK], slope[FL_BLOCK], curvature[FL_BLOCK];
-    real parameter[FL_MAX_PARAMETERS];
-    double weight[FL_SHORT], row_loss[FL_SHORT];
-    int64_t label[FL_SHORT];
-    class_rows entries;
-    ptrdiff_t const columns = call->columns;
-    ptrdiff_t const together = columns > 0 && columns <= FL_SHORT / 2 ? whole_vectors(FL_SHORT / columns) : 1;
-    int const want_gradient = call->gradient.data != NULL;
-    entries.each = together > 1;
-    real_parameters(call, loops->parameters, parameter);
-    for (ptrdiff_t row = first; row < last; row += together) {
-        ptrdiff_t const rows = last - row < together ? last - row : together;
-        row_class_weights(call, row, rows, label, weight);
-        int const hidden = !entries.each && weight[0] == 0;
-        if (!hidden) {
-            fl_block const whole = {row, rows, 0, columns};
-            loops->statistics(call, whole, pred_scratch, &entries);
-            if (entries.each)
-                loops->terms(view_labels(call, whole, true_scratch),
-                             view(call, &call->y_pred, whole, pred_scratch), rows * columns, parameter,
-                             &entries, value, slope, curvature);
-            else
-                row_loss[0] = sum_dense_row(call, row, parameter, loops, &entries);
-            for (ptrdiff_t r = 0; r < rows; r++)
-                entries.scale[r] = (real)(weight[r] * factor);
-            if (entries.each)
-                sum_terms(value, rows, columns, 1, 1, row_loss);
-            if (entries.each && want_gradient) {
-                sum_entries(slope, rows, columns, entries.slope);
-                sum_entries(curvature, rows, columns, entries.curvature);
-                spread(entries.scale, whole);
-                spread(entries.slope, whole);
-                spread(entries.curvature, whole);
-            }
-        }
-        for (ptrdiff_t r = 0; r < rows; r++)
-            row_loss[r] = weight[r] == 0 ? 0 : weight[r] * row_loss[r];
-        put_losses(call, row, rows, row_loss);
-        fl_add(loss, sum_doubles(row_loss, rows));
-        if (!want_gradient)
-            continue;
-        for (ptrdiff_t column = 0; column < columns; column += FL_BLOCK) {
-            ptrdiff_t const width = columns - column < FL_BLOCK ? columns - column : FL_BLOCK;
-            fl_block const block = {row, rows, column, width};
-            real *const gradient = target(call, &call->gradient, block, gradient_scratch);
-            real *const hessian = target(call, &call->hessian, block, hessian_scratch);
-            if (hidden) {
-                put_zeros(call, block, gradient, hessian);
-                continue;
-            }
-            loops->derivatives(view_labels(call, block, true_scratch),
-                               view(call, &call->y_pred, block, pred_scratch), rows * width, parameter,
-                               &entries, gradient, hessian);
-            put(call, &call->gradient, block, gradient);
-            if (hessian)
-                put(call, &call->hessian, block, hessian);
-        }
-    }
+    int const is_short = call->columns > 0 && call->columns <= FL_TILE_COLUMNS;
+    (is_short ? run_dense_tiles : run_long_dense)(call, first, last, factor, loss, loops);
 }
 
 #include "softmax.h"

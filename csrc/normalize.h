@@ -124,25 +124,47 @@ static void run_sparse_normalize(fl_call const *call, ptrdiff_t first, ptrdiff_t
     }
 }
 
-static void normalize_entries(fl_call const *call, fl_block block, real *scratch, class_rows *out) {
+static void normalize_bounds(fl_call const *call, class_rows *out) {
     double const epsilon = call->parameters[0];
     out->least = (real)-fl_log1p_f64(-epsilon);
     out->most = (real)-fl_log_f64(epsilon);
-    real const *const p = out->each ? view_pred(call, block, scratch) : NULL;
-    for (ptrdiff_t r = 0; r < block.rows; r++) {
-        fl_sum const sum = p ? exact_sum_block(p + r * block.columns, block.columns)
-                             : normalize_statistics(call, block.row, scratch);
-        double const high = sum.high + sum.low;
-        out->sum[r] = (real)high;
-        out->sum_low[r] = (real)((high - (double)out->sum[r]) + ((sum.high - high) + sum.low));
-    }
-    if (out->each) {
-        spread(out->sum, block);
-        spread(out->sum_low, block);
-    }
 }
 
-FL_INLINE fl_class normalize_class(real p, class_rows const *rows, ptrdiff_t k) {
+static void normalize_entry(fl_sum sum, ptrdiff_t r, class_rows *out) {
+    double const high = sum.high + sum.low;
+    out->sum[r] = (real)high;
+    out->sum_low[r] = (real)((high - (double)out->sum[r]) + ((sum.high - high) + sum.low));
+}
+
+static void normalize_rows(fl_call const *call, ptrdiff_t row, ptrdiff_t rows, class_rows *out) {
+    real scratch[FL_BLOCK];
+    normalize_bounds(call, out);
+    for (ptrdiff_t r = 0; r < rows; r++)
+        normalize_entry(normalize_statistics(call, row + r, scratch), r, out);
+}
+
+static void normalize_tile(fl_call const *call, real const *p, ptrdiff_t columns, real *term,
+                           class_rows *out) {
+    double high[FL_TILE] = {0}, low[FL_TILE] = {0};
+    (void)term;
+    for (ptrdiff_t c = 0; c < columns; c++)
+#pragma omp simd
+        for (int j = 0; j < FL_TILE; j++) {
+            double const add = (double)p[c * FL_TILE + j], sum = high[j] + add, part = sum - high[j];
+            low[j] += (high[j] - (sum - part)) + (add - part);
+            high[j] = sum;
+        }
+    normalize_bounds(call, out);
+    for (int j = 0; j < FL_TILE; j++)
+        normalize_entry((fl_sum){high[j], low[j]}, j, out);
+}
+
+static void normalize_terms(real const *p, ptrdiff_t n, class_rows const *rows, ptrdiff_t r, real *term) {
+    (void)p, (void)n, (void)rows, (void)r, (void)term;
+}
+
+FL_INLINE fl_class normalize_class(real p, real term, class_rows const *rows, ptrdiff_t k) {
+    (void)term;
     real const ratio = ((rows->sum[k] - p) + rows->sum_low[k]) / fl_max(p, R(0));
     real const log = fl_log1p(ratio);
     return (fl_class){.log_probability = -fl_min(fl_max(log, rows->least), rows->most),

@@ -382,7 +382,7 @@ static int has_labels(fl_call const *call) {
 
 static int is_dense(fl_call const *call) {
     fl_kind const kind = fl_losses[call->loss].kind;
-    return kind == SOFTMAX || kind == NORMALIZE;
+    return kind == SOFTMAX || kind == NORMALIZE || (kind == SPARSE_SOFTMAX && call->labels);
 }
 
 static double class_weight(fl_call const *call, ptrdiff_t column) {

@@ -16,12 +16,12 @@
 /* Whole groups: the terms are added to the lanes; `top` is their largest logit. */
 FL_INLINE void add_groups_as(real const *z, ptrdiff_t n, exp_window const *window, double *lane, real *top,
                              int const plain) {
-    double sum[FL_LANES];
+    double sum[FL_PAIRS];
     real most[FL_LANES];
-    for (int j = 0; j < FL_LANES; j++) {
+    for (int j = 0; j < FL_PAIRS; j++)
         sum[j] = lane[j];
+    for (int j = 0; j < FL_LANES; j++)
         most[j] = top[j];
-    }
     for (ptrdiff_t group = 0; group < n; group += FL_LANES) {
         real term[FL_LANES];
 #pragma omp simd
@@ -29,13 +29,14 @@ FL_INLINE void add_groups_as(real const *z, ptrdiff_t n, exp_window const *windo
             term[j] = term_of(z[group + j], window, plain);
             most[j] = z[group + j] > most[j] ? z[group + j] : most[j];
         }
-        for (int j = 0; j < FL_LANES; j++)
-            sum[j] += (double)term[j];
+#pragma omp simd
+        for (int j = 0; j < FL_PAIRS; j++)
+            sum[j] += (double)(term[j] + term[j + FL_PAIRS]);
     }
-    for (int j = 0; j < FL_LANES; j++) {
+    for (int j = 0; j < FL_PAIRS; j++)
         lane[j] = sum[j];
+    for (int j = 0; j < FL_LANES; j++)
         top[j] = most[j];
-    }
 }
 
 static void add_groups(real const *z, ptrdiff_t n, exp_window const *window, double *lane, real *top) {
@@ -103,7 +104,7 @@ static ptrdiff_t end_of_part(sparse_parts const *parts, ptrdiff_t start) {
 static void sum_part(void *argument, ptrdiff_t index) {
     sparse_parts *const parts = argument;
     real scratch[FL_BLOCK], top[FL_LANES];
-    double lane[FL_LANES] = {0};
+    double lane[FL_PAIRS] = {0};
     odd_groups odd;
     ptrdiff_t const start = parts->start + index * FL_TASK_ELEMENTS, end = end_of_part(parts, start);
     ptrdiff_t const step = parts->logits.is_direct ? FL_TASK_ELEMENTS : FL_BLOCK;
@@ -116,7 +117,7 @@ static void sum_part(void *argument, ptrdiff_t index) {
                   parts->label - column, &parts->window, lane, top, &odd);
     }
     add_groups(odd.z, odd.count, &parts->window, lane, top);
-    parts->sum[index] = sum_lanes(lane);
+    parts->sum[index] = sum_first_lanes(lane, FL_PAIRS);
     parts->top[index] = block_maximum(top, FL_LANES);
 }
 
@@ -270,6 +271,16 @@ static void sum_short_rows(real const *z, ptrdiff_t rows, ptrdiff_t columns, int
             sum_row_at_maximum(z + r * columns, columns, label[r], term + r * columns, sums, r);
 }
 
+#define FL_SPREAD 16
+
+/* From one entry a row to one an element, by whole vectors: what is beyond a row the next one writes over. */
+static void spread_rows(real const *entry, ptrdiff_t rows, ptrdiff_t columns, real *field) {
+    for (ptrdiff_t r = 0; r < rows; r++)
+        for (ptrdiff_t c = 0; c < columns; c += FL_SPREAD)
+            for (int j = 0; j < FL_SPREAD; j++)
+                field[r * columns + c + j] = entry[r];
+}
+
 /* The gradients of a block of rows from their terms. */
 static void scale_short_rows(real const *term, ptrdiff_t rows, ptrdiff_t columns, real const *row_inverse,
                              real const *row_scale, real *gradient) {
@@ -279,6 +290,11 @@ static void scale_short_rows(real const *term, ptrdiff_t rows, ptrdiff_t columns
 #pragma omp simd
     for (ptrdiff_t i = 0; i < rows * columns; i++)
         gradient[i] = FL_HIDDEN(scale[i], inverse[i] * term[i]);
+}
+
+/* Rows that are worked on together: a multiple of what vectors hold, if there are so many. */
+static ptrdiff_t whole_vectors(ptrdiff_t rows) {
+    return rows < 2 * FL_SPREAD ? rows : rows - rows % FL_SPREAD;
 }
 
 static ptrdiff_t sparse_batch(ptrdiff_t columns) {
@@ -329,7 +345,12 @@ static void run_sparse_softmax(fl_call const *call, ptrdiff_t first, ptrdiff_t l
                           .logits = flatten(call, &call->y_pred, all),
                           .gradient = flatten(call, &call->gradient, all)};
     if (call->hessian.data) {
-        run_sparse_hessian(call, first, last, factor, loss, loops);
+        /* A class that is sure without being the label needs 1 - p_j too. */
+        fl_call labelled = *call;
+        labelled.labels = 1;
+        labelled.label_scale = 1;
+        labelled.label_shift = 0;
+        run_dense(&labelled, first, last, factor, loss, loops->dense);
         return;
     }
     real_parameters(call, 0, parameter);

@@ -8,6 +8,9 @@
 #ifndef FL_WINDOW_H
 #define FL_WINDOW_H
 
+/* Terms are added in pairs in real before they are added to lanes of double: that halves the conversions. */
+#define FL_PAIRS (FL_LANES / 2)
+
 /* The exponents of a window: terms of logits up to the limit L are at most 2^FL_WINDOW_TOP, so that 2^20 of
  * them and the reciprocal of their sum are normal; FL_WINDOW_DEPTH below L they leave the normal range. A
  * label's term of FL_OWN_LEAST times the top still has all that counts above that depth. |L| <=
@@ -42,13 +45,22 @@ typedef struct {
     double base, unit;
 } exp_window;
 
+/* The multiple of ln(2) that a window is scaled by. */
+FL_INLINE double window_exponent(real limit) {
+    return ((double)limit * 0x1.71547652b82fep0 + FL_ROUND_f64) - FL_ROUND_f64;
+}
+
+FL_INLINE real window_offset(real limit) {
+    return (real)((double)FL_REAL(FL_ROUND) + FL_EXPONENT_BIAS + FL_WINDOW_TOP - window_exponent(limit));
+}
+
+FL_INLINE real window_floor(real limit) { return limit - R(FL_WINDOW_DEPTH); }
+
 static exp_window window_below(real limit) {
-    /* Rounded to an integer. */
-    double const k = ((double)limit * 0x1.71547652b82fep0 + FL_ROUND_f64) - FL_ROUND_f64;
     return (exp_window){.plain = 1,
-                        .offset = (real)((double)FL_REAL(FL_ROUND) + FL_EXPONENT_BIAS + FL_WINDOW_TOP - k),
-                        .floor = limit - R(FL_WINDOW_DEPTH),
-                        .base = k * 0x1.62e42fefa39efp-1,
+                        .offset = window_offset(limit),
+                        .floor = window_floor(limit),
+                        .base = window_exponent(limit) * 0x1.62e42fefa39efp-1,
                         .unit = FL_EXP_UNIT};
 }
 
