@@ -35,24 +35,34 @@ typedef struct {
 
 #define FL_PARAMETERS(parameter) {parameter[0], parameter[1], parameter[2], parameter[3]}
 
-/* Groups of fixed length leave no scalar remainder, and the lanes stay in registers. */
+/* Elements whose values are formed before they are summed: a sum that follows each vector would wait in the
+ * processor's queues for the end of a long chain, and keep the next elements out. */
+#define FL_RUN (4 * FL_LANES)
+
+#define FL_POINTWISE_RUNS(element, CALLED, STORE, ADD, width)                                                \
+    for (; run + width <= n; run += width) {                                                                 \
+        _Pragma("omp simd") for (ptrdiff_t i = run; i < run + width; i++) {                                  \
+            fl_element const t = CALLED(element);                                                            \
+            STORE                                                                                            \
+        }                                                                                                    \
+        for (ptrdiff_t group = run; group < run + width; group += FL_LANES)                                  \
+            for (int j = 0; j < FL_LANES; j++)                                                               \
+                ADD                                                                                          \
+    }
+
+/* Runs of fixed length leave no scalar remainder, and the lanes stay in registers. */
 #define FL_POINTWISE_LOOP(name, element, CALLED, STORE, ADD)                                                 \
     static void name(real const *y_true, real const *y_pred, real const *class_weight, ptrdiff_t n,          \
                      real const *parameter, real const *scale, double *lane, real *value, real *gradient,    \
                      real *hessian) {                                                                        \
         real const p[FL_MAX_PARAMETERS] = FL_PARAMETERS(parameter);                                          \
         double sum[FL_LANES];                                                                                \
+        ptrdiff_t run = 0;                                                                                   \
         (void)class_weight, (void)scale, (void)value, (void)gradient, (void)hessian;                         \
         for (int j = 0; j < FL_LANES; j++)                                                                   \
             sum[j] = lane[j];                                                                                \
-        for (ptrdiff_t group = 0; group < n; group += FL_LANES) {                                            \
-            _Pragma("omp simd") for (ptrdiff_t i = group; i < group + FL_LANES; i++) {                       \
-                fl_element const t = CALLED(element);                                                        \
-                STORE                                                                                        \
-            }                                                                                                \
-            for (int j = 0; j < FL_LANES; j++)                                                               \
-                ADD                                                                                          \
-        }                                                                                                    \
+        FL_POINTWISE_RUNS(element, CALLED, STORE, ADD, FL_RUN)                                               \
+        FL_POINTWISE_RUNS(element, CALLED, STORE, ADD, FL_LANES)                                             \
         for (int j = 0; j < FL_LANES; j++)                                                                   \
             lane[j] = sum[j];                                                                                \
     }
@@ -65,22 +75,31 @@ typedef struct {
     FL_POINTWISE_LOOP(name##_gradient_hessian, element, CALLED, gradient[i] = FL_SCALED(t.gradient);         \
                       hessian[i] = FL_SCALED(t.hessian);, ;)
 
-/* A group that is not full, with its last element repeated. */
+/* A group of n < FL_LANES elements, with the last one repeated. Scratch holds whole groups, arrays of the
+ * user's do not. */
 static void partial_group(pointwise_loop *loop, real const *y_true, real const *y_pred,
                           real const *class_weight, ptrdiff_t n, real const *parameter, real const *scale,
-                          real *value, real *gradient, real *hessian) {
-    real full[4][FL_LANES], out[3][FL_LANES];
+                          double *lane, real *value, real *gradient, real *hessian) {
+    real full_true[FL_LANES], full_pred[FL_LANES], full_gradient[FL_LANES], full_hessian[FL_LANES];
     double unused[FL_LANES] = {0};
-    real const *const from[4] = {y_true, y_pred, class_weight, scale};
-    real *const to[3] = {value, gradient, hessian};
-    for (int k = 0; k < 4; k++)
-        for (ptrdiff_t i = 0; i < FL_LANES && from[k]; i++)
-            full[k][i] = from[k][i < n ? i : n - 1];
-    loop(full[0], full[1], from[2] ? full[2] : NULL, FL_LANES, parameter, from[3] ? full[3] : NULL, unused,
-         out[0], out[1], out[2]);
-    for (int k = 0; k < 3; k++)
-        for (ptrdiff_t i = 0; i < n && to[k]; i++)
-            to[k][i] = out[k][i];
+    real const last_true = y_true[n - 1], last_pred = y_pred[n - 1];
+#pragma omp simd
+    for (ptrdiff_t i = 0; i < FL_LANES; i++) {
+        full_true[i] = i < n ? y_true[i] : last_true;
+        full_pred[i] = i < n ? y_pred[i] : last_pred;
+    }
+    loop(full_true, full_pred, class_weight, FL_LANES, parameter, scale, unused, value, full_gradient,
+         full_hessian);
+#pragma omp simd
+    for (ptrdiff_t i = 0; i < FL_LANES; i++)
+        lane[i] += i < n ? (double)value[i] : 0;
+#pragma omp simd
+    for (ptrdiff_t i = 0; i < FL_LANES; i++) {
+        if (gradient && i < n)
+            gradient[i] = full_gradient[i];
+        if (hessian && i < n)
+            hessian[i] = full_hessian[i];
+    }
 }
 
 /* The rows of a task. */
@@ -92,45 +111,58 @@ typedef struct {
     flat_array y_true, y_pred, gradient, hessian;
 } pointwise_rows;
 
-/* The weights of n elements from a position on. */
+#define FL_WEIGHTS 8
+
+/* The weights of n elements from a position on, and zeros up to a whole group. They are written by whole
+ * vectors: what is beyond a row the next one writes over. */
 static void element_weights(pointwise_rows const *rows, ptrdiff_t position, ptrdiff_t n, double *weight) {
     double row_weight[FL_BLOCK];
     ptrdiff_t const columns = rows->call->columns, row = position / columns;
-    if (columns == 1) {
-        row_weights(rows->call, rows->first + row, n, weight);
-        return;
+    row_weights(rows->call, rows->first + row, (position + n - 1) / columns - row + 1,
+                columns == 1 ? weight : row_weight);
+    for (ptrdiff_t i = 0, r = 0, end = columns - position % columns; i < n && columns > 1;
+         i = end, end += columns, r++) {
+        ptrdiff_t const stop = end < n ? end : n;
+        for (ptrdiff_t k = i; k < stop; k += FL_WEIGHTS)
+            for (int j = 0; j < FL_WEIGHTS; j++)
+                weight[k + j] = row_weight[r];
     }
-    row_weights(rows->call, rows->first + row, (position + n - 1) / columns - row + 1, row_weight);
-    for (ptrdiff_t i = 0, r = 0, end = columns - position % columns; i < n; r++, end += columns)
-        for (; i < n && i < end; i++)
-            weight[i] = row_weight[r];
+    for (int j = 0; j < FL_LANES; j++)
+        weight[n + j] = 0;
 }
 
 static void add_weighted(double *lane, real const *value, double const *weight, ptrdiff_t n) {
+    double sum[FL_LANES];
+    for (int j = 0; j < FL_LANES; j++)
+        sum[j] = lane[j];
     for (ptrdiff_t group = 0; group < n; group += FL_LANES) {
-        ptrdiff_t const left = n - group, width = left < FL_LANES ? left : FL_LANES;
-#pragma omp simd
-        for (ptrdiff_t j = 0; j < width; j++)
-            lane[j] += weight[group + j] == 0 ? 0 : weight[group + j] * (double)value[group + j];
+        double term[FL_LANES];
+        for (int j = 0; j < FL_LANES; j++)
+            term[j] = (double)value[group + j];
+        for (int j = 0; j < FL_LANES; j++)
+            sum[j] += weight[group + j] == 0 ? 0 : weight[group + j] * term[j];
     }
+    for (int j = 0; j < FL_LANES; j++)
+        lane[j] = sum[j];
 }
 
 /* The losses of rows that end in n elements from a position on; `open` is the sum of one that does not. */
 static void put_row_losses(pointwise_rows const *rows, ptrdiff_t position, ptrdiff_t n, real const *value,
                            double const *weight, double divisor, fl_sum *open) {
     double row_loss[FL_BLOCK];
-    ptrdiff_t const columns = rows->call->columns;
-    ptrdiff_t done = 0;
-    for (ptrdiff_t i = 0; i < n;) {
-        ptrdiff_t const left = columns - (position + i) % columns, width = left < n - i ? left : n - i;
-        fl_add(open, sum_block(value + i, width));
-        if (width == left) {
-            row_loss[done++] = weight[i] == 0 ? 0 : weight[i] * (fl_value(*open) / divisor);
-            *open = (fl_sum){0, 0};
-        }
-        i += width;
+    ptrdiff_t const columns = rows->call->columns, count = columns > FL_BLOCK ? 1 : n / columns;
+    for (ptrdiff_t r = 0; r < count && columns <= FL_BLOCK; r++)
+        row_loss[r] = columns == 1 ? (double)value[r] : sum_block(value + r * columns, columns);
+    if (columns > FL_BLOCK) {
+        fl_add(open, sum_block(value, n));
+        if ((position + n) % columns)
+            return;
+        row_loss[0] = fl_value(*open);
+        *open = (fl_sum){0, 0};
     }
-    put_losses(rows->call, rows->first + position / columns, done, row_loss);
+    for (ptrdiff_t r = 0; r < count; r++)
+        row_loss[r] = weight[r * columns] == 0 ? 0 : weight[r * columns] * (row_loss[r] / divisor);
+    put_losses(rows->call, rows->first + position / columns, count, row_loss);
 }
 
 /* Elements of a block in which rows start afresh, so that the loss of a row does not depend on where it lies.
@@ -140,21 +172,19 @@ static ptrdiff_t of_whole_rows(ptrdiff_t columns, ptrdiff_t position) {
     return columns > FL_BLOCK ? (left < FL_BLOCK ? left : FL_BLOCK) : FL_BLOCK - FL_BLOCK % columns;
 }
 
-/* Whether blocks are better of single rows, which can be used where they are. */
-static int lies_in_rows(pointwise_rows const *rows) {
-    return rows->call->columns > FL_BLOCK / 2 && !(rows->y_true.start && rows->y_pred.start);
-}
-
 /* Elements start .. end-1; returns the weighted sum of their values. */
 static double run_elements(pointwise_rows const *rows, ptrdiff_t start, ptrdiff_t end, int want_rows) {
     real true_scratch[FL_BLOCK], pred_scratch[FL_BLOCK], gradient_scratch[FL_BLOCK],
         hessian_scratch[FL_BLOCK];
     real value[FL_BLOCK], scale[FL_BLOCK], class_weights[FL_BLOCK], parameter[FL_MAX_PARAMETERS];
-    double weight[FL_BLOCK], lane[FL_LANES] = {0}, unused[FL_LANES] = {0};
+    double weight[FL_BLOCK + FL_LANES], lane[FL_LANES] = {0}, unused[FL_LANES], sum = 0;
     fl_call const *const call = rows->call;
     pointwise_loops const *const loops = rows->loops;
     ptrdiff_t const columns = call->columns;
-    int const unweighted = is_unweighted(call), by_row = !unweighted || want_rows;
+    int const weighted = !is_unweighted(call), long_rows = columns > FL_BLOCK / 2;
+    /* Blocks of single rows take one weight, and can be used where they are. */
+    int const single = long_rows && (weighted || !(rows->y_true.start && rows->y_pred.start));
+    int const by_rows = want_rows || single, each = weighted && !single;
     int const want_gradient = call->gradient.data != NULL, want_hessian = call->hessian.data != NULL;
     pointwise_loop *const loop = want_hessian    ? loops->gradient_hessian
                                  : want_gradient ? loops->value_gradient
@@ -167,8 +197,9 @@ static double run_elements(pointwise_rows const *rows, ptrdiff_t start, ptrdiff_
         scale[i] = (real)rows->factor;
     for (ptrdiff_t i = 0; i < most && want_rows; i++)
         weight[i] = 1;
-    int const by_rows = want_rows || lies_in_rows(rows);
-    ptrdiff_t const head = by_rows ? 0 : head_of(call, &rows->gradient, &rows->y_pred, start);
+    /* One block is not worth two. */
+    ptrdiff_t const head =
+        by_rows || most < FL_BLOCK ? 0 : head_of(call, &rows->gradient, &rows->y_pred, start);
     for (ptrdiff_t position = start, n; position < end; position += n) {
         n = by_rows ? of_whole_rows(columns, position) : position == start && head ? head : FL_BLOCK;
         n = end - position < n ? end - position : n;
@@ -180,34 +211,34 @@ static double run_elements(pointwise_rows const *rows, ptrdiff_t start, ptrdiff_
         note_bounds(call, y_pred, n, call->pred_bounds);
         for (ptrdiff_t i = 0; i < n && loops->weighted; i++)
             class_weights[i] = (real)class_weight(call, (position + i) % columns);
-        if (!unweighted)
-            element_weights(rows, position, n, weight);
-        for (ptrdiff_t i = 0; i < n && want_gradient && !unweighted; i++)
+        if (weighted)
+            element_weights(rows, position, single && !want_gradient ? 1 : n, weight);
+        for (ptrdiff_t i = 0; i < n && want_gradient && weighted; i++)
             scale[i] = (real)(weight[i] * rows->factor);
         /* Lane j is now that of element position + j. */
         turn(lane, (position - start - turned) % FL_LANES);
         turned = position - start;
-        loop(y_true, y_pred, class_weights, whole, parameter, scale, by_row ? unused : lane, value, gradient,
-             hessian);
+        double *const sums = each ? unused : lane;
+        loop(y_true, y_pred, class_weights, whole, parameter, scale, sums, value, gradient, hessian);
         if (rest)
-            partial_group(loop, y_true + whole, y_pred + whole,
-                          loops->weighted ? class_weights + whole : NULL, rest, parameter,
-                          want_gradient ? scale + whole : NULL, value + whole,
-                          want_gradient ? gradient + whole : NULL, want_hessian ? hessian + whole : NULL);
+            partial_group(loop, y_true + whole, y_pred + whole, class_weights + whole, rest, parameter,
+                          scale + whole, sums, value + whole, want_gradient ? gradient + whole : NULL,
+                          want_hessian ? hessian + whole : NULL);
         put_flat(call, &rows->gradient, position, n, gradient);
         put_flat(call, &rows->hessian, position, n, hessian);
         if (want_hessian)
             continue;
-        if (by_row)
+        if (each)
             add_weighted(lane, value, weight, n);
-        else
-            for (ptrdiff_t i = 0; i < rest; i++)
-                lane[i] += (double)value[whole + i];
+        if (weighted && single) {
+            sum += weight[0] == 0 ? 0 : weight[0] * sum_lanes(lane);
+            memset(lane, 0, sizeof lane);
+        }
         if (want_rows)
             put_row_losses(rows, position, n, value, weight, loops->divide ? (double)columns : 1, &open);
     }
     turn(lane, FL_LANES - turned % FL_LANES);
-    return sum_lanes(lane);
+    return sum + sum_lanes(lane);
 }
 
 /* Parts of a long row. */

@@ -22,14 +22,25 @@ FL_DEFINE_LOAD(double, f64)
 
 #define FL_LANES 32
 
+FL_INLINE void halve_lanes(double *lane, int half) {
+    for (int j = 0; j < half; j++)
+        lane[j] += lane[j + half];
+}
+
 FL_INLINE double sum_first_lanes(double *lane, int width) {
     for (width /= 2; width > 0; width /= 2)
-        for (int j = 0; j < width; j++)
-            lane[j] += lane[j + width];
+        halve_lanes(lane, width);
     return lane[0];
 }
 
-static double sum_lanes(double *lane) { return sum_first_lanes(lane, FL_LANES); }
+/* Written out: the compiler does not unroll the loop over the halves. */
+static double sum_lanes(double *lane) {
+    halve_lanes(lane, FL_LANES / 2);
+    halve_lanes(lane, FL_LANES / 4);
+    halve_lanes(lane, FL_LANES / 8);
+    halve_lanes(lane, FL_LANES / 16);
+    return lane[0] + lane[1];
+}
 
 /* Lane j becomes lane j - by, 0 <= by <= FL_LANES. */
 static void turn(double *lane, ptrdiff_t by) {
@@ -46,20 +57,13 @@ static void turn(double *lane, ptrdiff_t by) {
 static double sum_block(real const *value, ptrdiff_t n) {
     double lane[FL_LANES] = {0};
     ptrdiff_t i = 0;
-    if (n <= FL_LANES / 2) {
-        /* The other lanes would add zeros. */
-        int width = FL_LANES / 2;
-        for (; i < n; i++)
-            lane[i] = (double)value[i];
-        while (width / 2 >= n && width > 1)
-            width /= 2;
-        return sum_first_lanes(lane, width);
-    }
     for (; i + FL_LANES <= n; i += FL_LANES)
         for (int j = 0; j < FL_LANES; j++)
             lane[j] += (double)value[i + j];
-    for (int j = 0; i + j < n; j++)
-        lane[j] += (double)value[i + j];
+    if (i < n)
+#pragma omp simd
+        for (int j = 0; j < FL_LANES; j++)
+            lane[j] += i + j < n ? (double)value[i + j] : 0;
     return sum_lanes(lane);
 }
 
@@ -249,11 +253,10 @@ typedef struct {
 } flat_array;
 
 static flat_array flatten(fl_call const *call, fl_array const *array, fl_block block) {
-    flat_array flat = {.array = array, .first = block.row};
-    if (array->data && is_run(call, array, block, &flat.stride))
-        flat.start = row_address(call, array, block.row);
-    flat.is_direct = flat.start && in_place(call, array, block);
-    return flat;
+    ptrdiff_t stride = 0;
+    char *const start =
+        array->data && is_run(call, array, block, &stride) ? row_address(call, array, block.row) : NULL;
+    return (flat_array){array, block.row, start, stride, start && in_place(call, array, block)};
 }
 
 /* The pieces of rows in n elements from a position on. */
@@ -530,6 +533,7 @@ static fl_status check_rows(fl_call const *call, ptrdiff_t first, ptrdiff_t last
     double weight[FL_BLOCK];
     int64_t label[FL_BLOCK];
     unsigned char counted[FL_BLOCK], ignored[FL_BLOCK];
+    int const all_count = !call->mask.data && !call->has_ignore_class;
     for (ptrdiff_t row = first; row < last; row += FL_BLOCK) {
         ptrdiff_t const n = last - row < FL_BLOCK ? last - row : FL_BLOCK;
         row_weights(call, row, n, weight);
@@ -554,8 +558,8 @@ static fl_status check_rows(fl_call const *call, ptrdiff_t first, ptrdiff_t last
                         return FL_BAD_LABEL;
                     }
         }
-        int64_t count = 0;
-        for (ptrdiff_t i = 0; i < n; i++) {
+        int64_t count = all_count ? n : 0;
+        for (ptrdiff_t i = 0; i < n && !all_count; i++) {
             weight[i] = counted[i] ? weight[i] : 0;
             count += counted[i];
         }
@@ -620,7 +624,6 @@ static int check_binary(fl_call const *call, ptrdiff_t first, ptrdiff_t last) {
     ptrdiff_t const step = columns < FL_BLOCK ? FL_BLOCK / (columns ? columns : 1) : 1;
     for (ptrdiff_t row = first; row < last; row += step) {
         ptrdiff_t const rows = last - row < step ? last - row : step;
-        row_weights(call, row, rows, weight);
         for (ptrdiff_t column = 0; column < columns; column += FL_BLOCK) {
             ptrdiff_t const width = columns - column < FL_BLOCK ? columns - column : FL_BLOCK;
             real const *const y_true =
@@ -631,6 +634,7 @@ static int check_binary(fl_call const *call, ptrdiff_t first, ptrdiff_t last) {
                 other |= y_true[i] != R(0) && y_true[i] != R(1);
             if (!other)
                 continue;
+            row_weights(call, row, rows, weight);
             for (ptrdiff_t i = 0; i < rows * width; i++)
                 if (weight[i / width] != 0 && y_true[i] != R(0) && y_true[i] != R(1))
                     return 0;
