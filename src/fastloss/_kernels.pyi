@@ -79,13 +79,13 @@ class Native:
         sample_weight: ArrayLike | None = None,
         mask: ArrayLike | None = None,
     ) -> Any: ...
-    def _value_and_grad(
+    def value_and_grad(
         self,
         y_true: ArrayLike,
         y_pred: ArrayLike,
-        sample_weight: ArrayLike | None,
-        mask: ArrayLike | None,
-        out: NDArray[Any] | None,
+        sample_weight: ArrayLike | None = None,
+        mask: ArrayLike | None = None,
+        out: NDArray[Any] | None = None,
     ) -> tuple[Any, NDArray[Any]]: ...
     def _accumulator(self) -> Accumulator: ...
 

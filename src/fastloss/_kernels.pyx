@@ -260,13 +260,13 @@ cdef cnp.ndarray to_array(str name, object value):
     return _validate.as_array(name, value)
 
 
-cdef inline fl_storage storage_of(cnp.ndarray array):
+cdef inline fl_storage storage_of(cnp.ndarray array) noexcept:
     cdef int number = cnp.PyArray_TYPE(array)
     # as_array lets nothing through but these and bfloat16, whose number is given at run time.
     return <fl_storage>STORAGES[number] if number < 24 else FL_BFLOAT16
 
 
-cdef inline void set_array(fl_array *to, cnp.ndarray array, int outer, int inner):
+cdef inline void set_array(fl_array *to, cnp.ndarray array, int outer, int inner) noexcept:
     """Rows along the first `outer` dimensions, columns along the `inner` ones that follow."""
     cdef int d
     to.data = <char *>cnp.PyArray_DATA(array)
@@ -779,14 +779,14 @@ cdef class Kernel:
             status = evaluate(p.call, totals, divisor, reduction, tell, look)
         return self.check(p, status, totals)
 
-    cdef fl_reduction effective(self, Prepared p, fl_reduction reduction):
+    cdef int effective(self, Prepared p, fl_reduction reduction) except -1:
         if (p.single and self.kind == POINTWISE_SUM and reduction == FL_MEAN_WITH_SAMPLE_WEIGHT
                 and p.sample_weight is not None and p.sample_weight.size and abs(float(p.sample_weight.flat[0])) > 0):
             # The weight of the single sample is divided by again.
             p.call.sample_weight.data = NULL
         return self.reduction_of(p.single, reduction)
 
-    cdef fl_reduction reduction_of(self, bint single, fl_reduction reduction):
+    cdef fl_reduction reduction_of(self, bint single, fl_reduction reduction) noexcept:
         """The elements of a 1-D array are rows to C, whose mean, or sum, is the loss of the single sample.
 
         A scalar weight then scales that loss, unless the reduction divides by it again.
@@ -820,7 +820,7 @@ cdef class Kernel:
         cdef fl_call call
         cdef Prepared p = self.prepare(&call, y_true, y_pred, sample_weight, mask)
         cdef fl_totals totals = fl_totals(0, 0, 0, 0, 0, 0, 0)
-        cdef fl_reduction kind = self.effective(p, <fl_reduction>reduction)
+        cdef fl_reduction kind = <fl_reduction>self.effective(p, <fl_reduction>reduction)
         if kind == FL_NONE:
             self.add_losses(p)
         self.evaluate(p, &totals, NULL, kind, False)
@@ -831,7 +831,7 @@ cdef class Kernel:
         cdef fl_call call
         cdef Prepared p = self.prepare(&call, y_true, y_pred, sample_weight, mask)
         cdef fl_totals totals = fl_totals(0, 0, 0, 0, 0, 0, 0)
-        cdef fl_reduction kind = self.effective(p, <fl_reduction>reduction)
+        cdef fl_reduction kind = <fl_reduction>self.effective(p, <fl_reduction>reduction)
         gradient = self.place(p, "out", out)
         if kind == FL_NONE:
             self.add_losses(p)
@@ -926,7 +926,7 @@ cdef class Accumulator:
         cdef fl_call call
         cdef Prepared p = self.kernel.prepare(&call, y_true, y_pred, sample_weight, None)
         cdef fl_totals ignored = fl_totals(0, 0, 0, 0, 0, 0, 0), totals = self.totals
-        cdef fl_reduction kind = self.kernel.effective(p, self.reduction)
+        cdef fl_reduction kind = <fl_reduction>self.kernel.effective(p, self.reduction)
         gradient = self.kernel.place(p, "out", out)
         p.gradient = self.kernel.output(p, &call.gradient, gradient)
         self.evaluate(p, &ignored, &totals, kind, out is not None)
@@ -996,7 +996,24 @@ cdef class Native:
     def _call(self, y_true, y_pred, sample_weight=None, mask=None):
         return self.kernel().value(y_true, y_pred, sample_weight, mask, self.reduction_code())
 
-    def _value_and_grad(self, y_true, y_pred, sample_weight, mask, out):
+    # Not a Python method of NativeLoss that calls it, for the same reason as there __call__.
+    def value_and_grad(self, y_true, y_pred, sample_weight=None, mask=None, out=None):
+        """The value, and its gradient with respect to y_pred, in one pass.
+
+        Args:
+            y_true, y_pred, sample_weight, mask: As for calling the loss.
+            out: None, or an array of y_pred's shape and dtype for the gradient; y_pred itself if it may be
+                overwritten.
+
+        Returns:
+            ``(value, gradient)``. For ``reduction=None`` the losses of the samples, and the gradient of each.
+
+        Example:
+            >>> from fastloss import MeanSquaredError
+            >>> value, gradient = MeanSquaredError().value_and_grad([[0.0, 0.0]], [[1.0, 2.0]])
+            >>> float(value), gradient.tolist()
+            (2.5, [[1.0, 2.0]])
+        """
         return self.kernel().value_and_grad(y_true, y_pred, sample_weight, mask, self.reduction_code(), out)
 
     def _accumulator(self):

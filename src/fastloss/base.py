@@ -352,25 +352,6 @@ class NativeLoss(_kernels.Native, Loss):
     # Not a method that calls it, which would take a quarter of the time of a small call.
     __call__ = _kernels.Native._call
 
-    def value_and_grad(self, y_true, y_pred, sample_weight=None, mask=None, out=None):
-        """The value, and its gradient with respect to y_pred, in one pass.
-
-        Args:
-            y_true, y_pred, sample_weight, mask: As for calling the loss.
-            out: None, or an array of y_pred's shape and dtype for the gradient; y_pred itself if it may be
-                overwritten.
-
-        Returns:
-            ``(value, gradient)``. For ``reduction=None`` the losses of the samples, and the gradient of each.
-
-        Example:
-            >>> from fastloss import MeanSquaredError
-            >>> value, gradient = MeanSquaredError().value_and_grad([[0.0, 0.0]], [[1.0, 2.0]])
-            >>> float(value), gradient.tolist()
-            (2.5, [[1.0, 2.0]])
-        """
-        return self._value_and_grad(y_true, y_pred, sample_weight, mask, out)
-
     def grad_and_hess(self, y_true, y_pred, sample_weight=None, out=None):
         """Gradient and Hessian diagonal of each element's own loss, times its weight.
 
