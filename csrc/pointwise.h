@@ -51,7 +51,7 @@ typedef struct {
     }
 
 /* Runs of fixed length leave no scalar remainder, and the lanes stay in registers. */
-#define FL_POINTWISE_LOOP(name, element, CALLED, STORE, ADD)                                                 \
+#define FL_POINTWISE_LOOP(name, element, CALLED, STORE, ADD, longest)                                        \
     static void name(real const *y_true, real const *y_pred, real const *class_weight, ptrdiff_t n,          \
                      real const *parameter, real const *scale, double *lane, real *value, real *gradient,    \
                      real *hessian) {                                                                        \
@@ -61,7 +61,7 @@ typedef struct {
         (void)class_weight, (void)scale, (void)value, (void)gradient, (void)hessian;                         \
         for (int j = 0; j < FL_LANES; j++)                                                                   \
             sum[j] = lane[j];                                                                                \
-        FL_POINTWISE_RUNS(element, CALLED, STORE, ADD, FL_RUN)                                               \
+        FL_POINTWISE_RUNS(element, CALLED, STORE, ADD, longest)                                              \
         FL_POINTWISE_RUNS(element, CALLED, STORE, ADD, FL_LANES)                                             \
         for (int j = 0; j < FL_LANES; j++)                                                                   \
             lane[j] = sum[j];                                                                                \
@@ -69,11 +69,11 @@ typedef struct {
 
 #define FL_ADD_VALUE sum[j] += (double)value[group + j];
 #define FL_POINTWISE_LOOPS(name, element, CALLED)                                                            \
-    FL_POINTWISE_LOOP(name##_value, element, CALLED, value[i] = t.value;, FL_ADD_VALUE)                      \
+    FL_POINTWISE_LOOP(name##_value, element, CALLED, value[i] = t.value;, FL_ADD_VALUE, FL_RUN)              \
     FL_POINTWISE_LOOP(name##_value_gradient, element, CALLED, value[i] = t.value;                            \
-                      gradient[i] = FL_SCALED(t.gradient);, FL_ADD_VALUE)                                    \
+                      gradient[i] = FL_SCALED(t.gradient);, FL_ADD_VALUE, FL_RUN)                            \
     FL_POINTWISE_LOOP(name##_gradient_hessian, element, CALLED, gradient[i] = FL_SCALED(t.gradient);         \
-                      hessian[i] = FL_SCALED(t.hessian);, ;)
+                      hessian[i] = FL_SCALED(t.hessian);, ;, FL_LANES)
 
 /* A group of n < FL_LANES elements, with the last one repeated. Scratch holds whole groups, arrays of the
  * user's do not. */
