@@ -62,7 +62,7 @@ static int splits_rows(fl_call const *call) {
     fl_kind const kind = fl_losses[call->loss].kind;
     return call->columns > FL_TASK_ELEMENTS && call->rows < 4 * call->threads &&
            (kind == POINTWISE_MEAN || kind == POINTWISE_SUM || kind == WEIGHTED_MEAN ||
-            kind == SPARSE_SOFTMAX);
+            kind == SPARSE_SOFTMAX || kind == ROW || kind == ROW_MAXIMUM);
 }
 
 ptrdiff_t fl_work(fl_call const *call) {

@@ -62,9 +62,8 @@
     FL_PROBABILITY_LOOP(name, element)                                                                       \
     FL_KERNEL(name, probability_loops, run_sparse_probability, name##_terms)
 #define FL_ROW_KIND(name, element, maximum)                                                                  \
-    FL_ROW_LOOPS(name, element)                                                                              \
-    FL_KERNEL(name, row_loops, run_row, name##_summand_loop, name##_row_function, name##_derivative_loop,    \
-              maximum)
+    FL_ROW_LOOPS(name, element, maximum)                                                                     \
+    FL_KERNEL(name, row_loops, run_row, name##_summand_loop, name##_row_loop, name##_derivative_loop, maximum)
 #define FL_DEFINE_ROW(name, element) FL_ROW_KIND(name, element, 0)
 #define FL_DEFINE_ROW_MAXIMUM(name, element) FL_ROW_KIND(name, element, 1)
 #define FL_DEFINE_LOCATION_SCALE(name, element)                                                              \

@@ -1,19 +1,26 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * Losses of a whole row that are functions of a few sums over it, and maybe of a maximum.
+ * Losses of a whole row that are functions of a few sums over it, or of a sum and a maximum.
  *
  * An element ELEMENT is three functions, all in double:
  *   ELEMENT_summands    of an element of y_true and y_pred: what is summed, and a candidate for the maximum
  *   ELEMENT_row         of the sums: the loss, and the coefficients of its gradient
  *   ELEMENT_derivative  of an element and the coefficients: the gradient
- * Kind ROW has no maximum, kind ROW_MAXIMUM has one.
+ * Kind ROW has FL_SUMMANDS sums, kind ROW_MAXIMUM has the first of them and the maximum. With a label of 0, a
+ * y_pred of 0 adds nothing to the sums, and one of -inf neither to the first sum nor to the maximum.
  */
 #ifndef FL_ROW_H
 #define FL_ROW_H
 
 #define FL_SUMMANDS 3
 
-/* Rows that are worked on together. */
+/* Of a row; or rows, where they are short. */
+#define FL_ROW_LANES 16
+
+/* Columns of short rows: a block of these is worked on together. */
+#define FL_SHORT_ROW 64
+
+/* Rows whose sums are found before their gradients are written. */
 #define FL_ROW_BATCH 256
 
 typedef struct {
@@ -25,140 +32,300 @@ typedef struct {
     double maximum, ties; /* how many elements attain the maximum */
 } fl_row_sums;
 
-/* If `rescale` is set the sums left the range of double: the row is summed again with y_true and y_pred
- * scaled by powers of two, on which the loss must not depend. */
+/* If `rescale` is not 0 the sums left the range of double, which those of floats cannot: the row is summed
+ * again with y_true and y_pred scaled by powers of two, on which the loss must not depend. */
 typedef struct {
-    double value, coefficient[2];
-    int rescale;
+    double value, coefficient[2], rescale;
 } fl_row;
 
-/* A row, and the powers of two that its elements are multiplied by. */
+/* What elements are multiplied by. */
 typedef struct {
-    double true_scale, pred_scale;
-    fl_row_sums sums;
-    fl_row row;
-} row_state;
+    double y_true, y_pred;
+} row_scales;
 
-typedef void summand_loop(real const *y_true, real const *y_pred, ptrdiff_t n, double const *parameter,
-                          row_state const *state, double *first, double *second, double *third,
-                          double *candidate);
-typedef fl_row row_function(fl_row_sums const *sums, double const *parameter);
+#if FL_REAL_BITS == 32
+#define FL_RESCALED(x, scale) ((void)(scale), (double)(x))
+#else
+#define FL_RESCALED(x, scale) ((x) * (scale))
+#endif
+
+typedef struct {
+    double sum[FL_SUMMANDS][FL_ROW_LANES];
+    double maximum[FL_ROW_LANES], ties[FL_ROW_LANES],
+        unordered[FL_ROW_LANES]; /* 0, or NaN if there was one */
+} row_lanes;
+
+/* y_true and y_pred of a row, and a step of each that is not full, padded. */
+typedef struct {
+    real const *y_true, *y_pred;
+    real true_rest[FL_ROW_LANES], pred_rest[FL_ROW_LANES];
+    ptrdiff_t whole, steps; /* those that are full; all */
+    row_scales scales;
+} row_steps;
+
+/* The elements of a row go to the lanes in turn; or, with their places, those of short rows to one lane each.
+ */
+typedef void summand_loop(row_steps const *steps, int32_t const *place, double const *parameter,
+                          row_lanes *lanes);
+/* The sums of rows, and what follows from them. */
+typedef struct {
+    double sum[FL_SUMMANDS][FL_ROW_BATCH], maximum[FL_ROW_BATCH], ties[FL_ROW_BATCH];
+    double value[FL_ROW_BATCH], first[FL_ROW_BATCH], second[FL_ROW_BATCH], rescale[FL_ROW_BATCH];
+} row_batch;
+
+typedef void row_loop(row_batch *rows, ptrdiff_t start, ptrdiff_t end, double const *parameter);
+
+/* What the gradient of a row needs; or, of short rows, that of each element. */
+typedef struct {
+    double const *scale, *maximum, *first, *second;
+    row_scales scales;
+    int each;
+} row_coefficients;
+
 typedef void row_derivative_loop(real const *y_true, real const *y_pred, ptrdiff_t n, double const *parameter,
-                                 row_state const *state, double scale, real *gradient);
+                                 row_coefficients const *row, real *gradient);
 
 typedef struct {
     summand_loop *summands;
-    row_function *row;
+    row_loop *rows;
     row_derivative_loop *derivative;
     int maximum; /* whether the loss has one */
 } row_loops;
 
-#define FL_ROW_LOOPS(name, element)                                                                          \
-    static void name##_summand_loop(real const *y_true, real const *y_pred, ptrdiff_t n,                     \
-                                    double const *parameter, row_state const *state, double *first,          \
-                                    double *second, double *third, double *candidate) {                      \
+#define FL_ROW_LOOPS(name, element, has_maximum)                                                             \
+    FL_INLINE void name##_sum_lanes(row_steps const *steps, int32_t const *place, double const *parameter,   \
+                                    row_lanes *lanes, int const in_turn) {                                   \
         double const own[FL_MAX_PARAMETERS] = FL_PARAMETERS(parameter);                                      \
-        double const true_scale = state->true_scale, pred_scale = state->pred_scale;                         \
-        _Pragma("omp simd") for (ptrdiff_t i = 0; i < n; i++) {                                              \
-            fl_summands const t =                                                                            \
-                element##_summands((double)y_true[i] * true_scale, (double)y_pred[i] * pred_scale, own);     \
-            first[i] = t.sum[0];                                                                             \
-            second[i] = t.sum[1];                                                                            \
-            third[i] = t.sum[2];                                                                             \
-            candidate[i] = t.candidate;                                                                      \
+        double first[FL_ROW_LANES], second[FL_ROW_LANES], third[FL_ROW_LANES];                               \
+        double maximum[FL_ROW_LANES], ties[FL_ROW_LANES], unordered[FL_ROW_LANES];                           \
+        row_scales const scales = steps->scales;                                                             \
+        for (int j = 0; j < FL_ROW_LANES; j++) {                                                             \
+            first[j] = second[j] = third[j] = ties[j] = unordered[j] = 0;                                    \
+            maximum[j] = -INFINITY;                                                                          \
+        }                                                                                                    \
+        for (ptrdiff_t step = 0; step < steps->steps; step++) {                                              \
+            double term[FL_SUMMANDS][FL_ROW_LANES], x[FL_ROW_LANES];                                         \
+            ptrdiff_t const start = in_turn ? step * FL_ROW_LANES : step;                                    \
+            real const *const y_true = step < steps->whole ? steps->y_true + start : steps->true_rest;       \
+            real const *const y_pred = step < steps->whole ? steps->y_pred + start : steps->pred_rest;       \
+            _Pragma("omp simd") for (int j = 0; j < FL_ROW_LANES; j++) {                                     \
+                ptrdiff_t const i = in_turn ? j : place[j];                                                  \
+                fl_summands const t = element##_summands(FL_RESCALED(y_true[i], scales.y_true),              \
+                                                         FL_RESCALED(y_pred[i], scales.y_pred), own);        \
+                term[0][j] = t.sum[0];                                                                       \
+                term[1][j] = t.sum[1];                                                                       \
+                term[2][j] = t.sum[2];                                                                       \
+                x[j] = t.candidate;                                                                          \
+            }                                                                                                \
+            for (int j = 0; j < FL_ROW_LANES; j++)                                                           \
+                first[j] += term[0][j];                                                                      \
+            for (int j = 0; j < FL_ROW_LANES && !has_maximum; j++) {                                         \
+                second[j] += term[1][j];                                                                     \
+                third[j] += term[2][j];                                                                      \
+            }                                                                                                \
+            for (int j = 0; j < FL_ROW_LANES && has_maximum; j++) {                                          \
+                ties[j] = (x[j] > maximum[j] ? 0 : ties[j]) + (x[j] >= maximum[j] ? 1 : 0);                  \
+                maximum[j] = x[j] > maximum[j] ? x[j] : maximum[j];                                          \
+                unordered[j] = x[j] != x[j] ? x[j] : unordered[j];                                           \
+            }                                                                                                \
+        }                                                                                                    \
+        for (int j = 0; j < FL_ROW_LANES; j++) {                                                             \
+            lanes->sum[0][j] = first[j];                                                                     \
+            if (has_maximum) {                                                                               \
+                lanes->maximum[j] = maximum[j];                                                              \
+                lanes->ties[j] = ties[j];                                                                    \
+                lanes->unordered[j] = unordered[j];                                                          \
+            } else {                                                                                         \
+                lanes->sum[1][j] = second[j];                                                                \
+                lanes->sum[2][j] = third[j];                                                                 \
+            }                                                                                                \
         }                                                                                                    \
     }                                                                                                        \
-    static fl_row name##_row_function(fl_row_sums const *sums, double const *parameter) {                    \
-        return element##_row(sums, parameter);                                                               \
+    static void name##_summand_loop(row_steps const *steps, int32_t const *place, double const *parameter,   \
+                                    row_lanes *lanes) {                                                      \
+        if (place)                                                                                           \
+            name##_sum_lanes(steps, place, parameter, lanes, 0);                                             \
+        else                                                                                                 \
+            name##_sum_lanes(steps, NULL, parameter, lanes, 1);                                              \
+    }                                                                                                        \
+    static void name##_row_loop(row_batch *rows, ptrdiff_t start, ptrdiff_t end, double const *parameter) {  \
+        double const own[FL_MAX_PARAMETERS] = FL_PARAMETERS(parameter);                                      \
+        _Pragma("omp simd") for (ptrdiff_t r = start; r < end; r++) {                                        \
+            fl_row_sums const sums = {.sum = {rows->sum[0][r], rows->sum[1][r], rows->sum[2][r]},            \
+                                      .maximum = rows->maximum[r],                                           \
+                                      .ties = rows->ties[r]};                                                \
+            fl_row const row = element##_row(&sums, own);                                                    \
+            rows->value[r] = row.value;                                                                      \
+            rows->first[r] = row.coefficient[0];                                                             \
+            rows->second[r] = row.coefficient[1];                                                            \
+            rows->rescale[r] = row.rescale;                                                                  \
+        }                                                                                                    \
+    }                                                                                                        \
+    FL_INLINE void name##_derivatives(real const *y_true, real const *y_pred, ptrdiff_t n,                   \
+                                      double const *parameter, row_coefficients const *row, real *gradient,  \
+                                      int const each) {                                                      \
+        double const own[FL_MAX_PARAMETERS] = FL_PARAMETERS(parameter);                                      \
+        row_coefficients const c = *row;                                                                     \
+        _Pragma("omp simd") for (ptrdiff_t i = 0; i < n; i++) {                                              \
+            ptrdiff_t const r = each ? i : 0;                                                                \
+            double const y = FL_RESCALED(y_true[i], c.scales.y_true),                                        \
+                         p = FL_RESCALED(y_pred[i], c.scales.y_pred);                                        \
+            int const is_maximum = element##_summands(y, p, own).candidate == c.maximum[r];                  \
+            double const t = element##_derivative(y, p, is_maximum, c.first[r], c.second[r]);                \
+            gradient[i] = (real)(each ? FL_HIDDEN(c.scale[i], t) : t * c.scale[0]);                          \
+        }                                                                                                    \
     }                                                                                                        \
     static void name##_derivative_loop(real const *y_true, real const *y_pred, ptrdiff_t n,                  \
-                                       double const *parameter, row_state const *state, double scale,        \
+                                       double const *parameter, row_coefficients const *row,                 \
                                        real *gradient) {                                                     \
-        double const own[FL_MAX_PARAMETERS] = FL_PARAMETERS(parameter);                                      \
-        double const true_scale = state->true_scale, pred_scale = state->pred_scale;                         \
-        double const maximum = state->sums.maximum, factor = pred_scale * scale;                             \
-        double const first = state->row.coefficient[0], second = state->row.coefficient[1];                  \
-        _Pragma("omp simd") for (ptrdiff_t i = 0; i < n; i++) {                                              \
-            double const y = (double)y_true[i] * true_scale, p = (double)y_pred[i] * pred_scale;             \
-            int const is_maximum = element##_summands(y, p, own).candidate == maximum;                       \
-            gradient[i] = (real)(element##_derivative(y, p, is_maximum, first, second) * factor);            \
-        }                                                                                                    \
+        if (row->each)                                                                                       \
+            name##_derivatives(y_true, y_pred, n, parameter, row, gradient, 1);                              \
+        else                                                                                                 \
+            name##_derivatives(y_true, y_pred, n, parameter, row, gradient, 0);                              \
     }
 
-static double sum_summands(double const *value, ptrdiff_t n) {
-    if (n > FL_LANES)
-        return sum_doubles(value, n);
-    double sum = 0;
-    for (ptrdiff_t i = 0; i < n; i++)
-        sum += value[i];
-    return sum;
+static double sum_row_lanes(double const *lane) {
+    double half[FL_ROW_LANES / 2], fourth[FL_ROW_LANES / 4];
+#pragma omp simd
+    for (int j = 0; j < FL_ROW_LANES / 2; j++)
+        half[j] = lane[j] + lane[j + FL_ROW_LANES / 2];
+#pragma omp simd
+    for (int j = 0; j < FL_ROW_LANES / 4; j++)
+        fourth[j] = half[j] + half[j + FL_ROW_LANES / 4];
+    return (fourth[0] + fourth[2]) + (fourth[1] + fourth[3]);
 }
 
 /* A NaN stays the maximum. */
-static void join_maximum(fl_row_sums *sums, double const *candidate, ptrdiff_t n) {
-    double maximum = n > FL_LANES ? -INFINITY : sums->maximum, ties = n > FL_LANES ? 0 : sums->ties;
-    int64_t unordered = 0;
-    if (n > FL_LANES) {
-        double lane[FL_LANES];
-        ptrdiff_t i = 0;
-        for (int j = 0; j < FL_LANES; j++)
-            lane[j] = -INFINITY;
-        for (; i + FL_LANES <= n; i += FL_LANES)
-            for (int j = 0; j < FL_LANES; j++)
-                lane[j] = candidate[i + j] > lane[j] ? candidate[i + j] : lane[j];
-        for (int j = 0; i + j < n; j++)
-            lane[j] = candidate[i + j] > lane[j] ? candidate[i + j] : lane[j];
-        for (int j = 0; j < FL_LANES; j++)
-            maximum = lane[j] > maximum ? lane[j] : maximum;
-        for (i = 0; i < n; i++) {
-            unordered |= candidate[i] != candidate[i];
-            ties += candidate[i] == maximum ? 1 : 0;
-        }
-        if (maximum == sums->maximum)
-            ties += sums->ties;
-    } else {
-        for (ptrdiff_t i = 0; i < n; i++) {
-            double const x = candidate[i];
-            ties = (x > maximum ? 0 : ties) + (x >= maximum ? 1 : 0);
-            maximum = x > maximum ? x : maximum;
-            unordered |= x != x;
-        }
-    }
-    if (unordered)
-        sums->maximum = NAN;
-    if (maximum >= sums->maximum) {
+static void join_maximum(fl_row_sums *sums, double maximum, double ties) {
+    if (maximum == sums->maximum)
+        sums->ties += ties;
+    if (maximum > sums->maximum || maximum != maximum) {
         sums->maximum = maximum;
         sums->ties = ties;
     }
 }
 
-/* The sums of the rows of a block, and what follows from them. Within a piece of FL_BLOCK elements each lane
- * takes few terms, and the pieces are added with their rounding errors. */
-static void sum_rows(fl_call const *call, fl_block rows, row_loops const *loops, row_state *state) {
+static void join_lanes(fl_row_sums *sums, row_lanes const *lanes, int has_maximum) {
+    for (int k = 0; k < (has_maximum ? 1 : FL_SUMMANDS); k++)
+        sums->sum[k] += sum_row_lanes(lanes->sum[k]);
+    if (!has_maximum)
+        return;
+    double most = -INFINITY, tie[FL_ROW_LANES];
+    for (int j = 0; j < FL_ROW_LANES; j++)
+        most = lanes->maximum[j] > most ? lanes->maximum[j] : most;
+    for (int j = 0; j < FL_ROW_LANES; j++)
+        tie[j] = lanes->maximum[j] == most ? lanes->ties[j] : 0;
+    join_maximum(sums, most + sum_row_lanes(lanes->unordered), sum_row_lanes(tie));
+}
+
+/* The rows of a task, and parts of one of them. */
+typedef struct {
+    fl_call const *call;
+    row_loops const *loops;
+    flat_array y_true, y_pred, gradient;
+    ptrdiff_t base, start; /* of the row; of the first part */
+    row_scales scales;
+    fl_row_sums *sums;
+    row_coefficients coefficients;
+} row_parts;
+
+static ptrdiff_t end_of_row_part(row_parts const *parts, ptrdiff_t start) {
+    ptrdiff_t const end = start + FL_TASK_ELEMENTS;
+    return end < parts->call->columns ? end : parts->call->columns;
+}
+
+/* Within a block each lane takes few terms. */
+static fl_row_sums sum_columns(row_parts const *parts, ptrdiff_t start, ptrdiff_t end) {
+    fl_call const *const call = parts->call;
     real true_scratch[FL_BLOCK], pred_scratch[FL_BLOCK];
-    double term[FL_SUMMANDS][FL_BLOCK], candidate[FL_BLOCK];
-    fl_sum total[FL_ROW_BATCH][FL_SUMMANDS];
-    for (ptrdiff_t r = 0; r < rows.rows; r++) {
-        state[r].sums = (fl_row_sums){.maximum = -INFINITY};
-        for (int k = 0; k < FL_SUMMANDS; k++)
-            total[r][k] = (fl_sum){0, 0};
+    real const pad = parts->loops->maximum ? -INFINITY : R(0);
+    row_steps steps = {.scales = parts->scales};
+    row_lanes lanes;
+    fl_row_sums sums = {.maximum = -INFINITY};
+    for (ptrdiff_t column = start; column < end; column += FL_BLOCK) {
+        ptrdiff_t const n = end - column < FL_BLOCK ? end - column : FL_BLOCK, rest = n % FL_ROW_LANES;
+        ptrdiff_t const place = parts->base + column;
+        steps.y_true = flat_labels(call, &parts->y_true, place, n, true_scratch);
+        steps.y_pred = view_flat(call, &parts->y_pred, place, n, pred_scratch);
+        steps.whole = n / FL_ROW_LANES;
+        steps.steps = steps.whole + (rest > 0);
+        note_bounds(call, steps.y_pred, n, call->pred_bounds);
+        for (ptrdiff_t i = 0; i < FL_ROW_LANES && rest; i++) {
+            steps.true_rest[i] = i < rest ? steps.y_true[n - rest + i] : R(0);
+            steps.pred_rest[i] = i < rest ? steps.y_pred[n - rest + i] : pad;
+        }
+        parts->loops->summands(&steps, NULL, call->parameters, &lanes);
+        join_lanes(&sums, &lanes, parts->loops->maximum);
     }
-    for (ptrdiff_t column = 0; column < rows.columns; column += FL_BLOCK) {
-        ptrdiff_t const width = rows.columns - column < FL_BLOCK ? rows.columns - column : FL_BLOCK;
-        fl_block const block = {rows.row, rows.rows, column, width};
-        loops->summands(view_labels(call, block, true_scratch), view_pred(call, block, pred_scratch),
-                        rows.rows * width, call->parameters, state, term[0], term[1], term[2], candidate);
-        for (ptrdiff_t r = 0; r < rows.rows; r++) {
+    return sums;
+}
+
+static void sum_row_part(void *argument, ptrdiff_t index) {
+    row_parts *const parts = argument;
+    ptrdiff_t const start = parts->start + index * FL_TASK_ELEMENTS;
+    parts->sums[index] = sum_columns(parts, start, end_of_row_part(parts, start));
+}
+
+/* Columns up to count parts from parts->start on. */
+static ptrdiff_t count_row_parts(row_parts const *parts) {
+    ptrdiff_t const left = parts->call->columns - parts->start;
+    ptrdiff_t const count = (left + FL_TASK_ELEMENTS - 1) / FL_TASK_ELEMENTS;
+    return count < FL_WAVE ? count : FL_WAVE;
+}
+
+static fl_row_sums sum_parts_of_row(row_parts *parts) {
+    fl_row_sums part[FL_WAVE], sums = {.maximum = -INFINITY};
+    fl_sum total[FL_SUMMANDS] = {{0, 0}};
+    for (parts->start = 0; parts->start < parts->call->columns; parts->start += FL_WAVE * FL_TASK_ELEMENTS) {
+        ptrdiff_t const count = count_row_parts(parts);
+        parts->sums = part;
+        fl_parallel_for(count, parts->call->threads, sum_row_part, parts);
+        for (ptrdiff_t i = 0; i < count; i++) {
             for (int k = 0; k < FL_SUMMANDS; k++)
-                fl_add(&total[r][k], sum_summands(term[k] + r * width, width));
-            if (loops->maximum)
-                join_maximum(&state[r].sums, candidate + r * width, width);
+                fl_add(&total[k], part[i].sum[k]);
+            join_maximum(&sums, part[i].maximum, part[i].ties);
         }
     }
-    for (ptrdiff_t r = 0; r < rows.rows; r++) {
-        for (int k = 0; k < FL_SUMMANDS; k++)
-            state[r].sums.sum[k] = fl_value(total[r][k]);
-        state[r].row = loops->row(&state[r].sums, call->parameters);
+    for (int k = 0; k < FL_SUMMANDS; k++)
+        sums.sum[k] = fl_value(total[k]);
+    parts->sums = NULL;
+    return sums;
+}
+
+static void sum_row(row_parts *parts, row_batch *rows, ptrdiff_t r) {
+    fl_row_sums sums;
+    if (parts->call->columns > FL_TASK_ELEMENTS)
+        sums = sum_parts_of_row(parts);
+    else
+        sums = sum_columns(parts, 0, parts->call->columns);
+    for (int k = 0; k < FL_SUMMANDS; k++)
+        rows->sum[k][r] = sums.sum[k];
+    rows->maximum[r] = sums.maximum;
+    rows->ties[r] = sums.ties;
+}
+
+/* Lanes are rows. */
+static void sum_block_rows(row_parts const *parts, real const *y_true, real const *y_pred, ptrdiff_t n,
+                           row_batch *rows) {
+    ptrdiff_t const columns = parts->call->columns;
+    row_steps const steps = {
+        .y_true = y_true, .y_pred = y_pred, .whole = columns, .steps = columns, .scales = {1, 1}};
+    for (ptrdiff_t row = 0; row < n; row += FL_ROW_LANES) {
+        int32_t place[FL_ROW_LANES];
+        row_lanes lanes;
+        for (ptrdiff_t j = 0; j < FL_ROW_LANES; j++)
+            place[j] = (int32_t)((row + j < n ? row + j : n - 1) * columns);
+        parts->loops->summands(&steps, place, parts->call->parameters, &lanes);
+        for (ptrdiff_t j = 0; j < FL_ROW_LANES; j++) {
+            rows->sum[0][row + j] = lanes.sum[0][j];
+            if (parts->loops->maximum) {
+                rows->maximum[row + j] = lanes.maximum[j] + lanes.unordered[j];
+                rows->ties[row + j] = lanes.ties[j];
+            } else {
+                rows->sum[1][row + j] = lanes.sum[1][j];
+                rows->sum[2][row + j] = lanes.sum[2][j];
+            }
+        }
     }
 }
 
@@ -171,62 +338,126 @@ static double inverse_size(double x) {
     return fl_from_bits_f64(inverse < low ? low : inverse);
 }
 
-static void rescale_row(fl_call const *call, ptrdiff_t row, row_loops const *loops, row_state *state) {
+static row_scales scales_of(row_parts const *parts) {
     real true_scratch[FL_BLOCK], pred_scratch[FL_BLOCK];
-    real y_true = 0, y_pred = 0;
-    for (ptrdiff_t column = 0; column < call->columns; column += FL_BLOCK) {
-        ptrdiff_t const n = call->columns - column < FL_BLOCK ? call->columns - column : FL_BLOCK;
-        fl_block const block = {row, 1, column, n};
-        real const *const y = view_labels(call, block, true_scratch);
-        real const *const p = view_pred(call, block, pred_scratch);
+    real most_true = 0, most_pred = 0;
+    ptrdiff_t const columns = parts->call->columns;
+    for (ptrdiff_t column = 0; column < columns; column += FL_BLOCK) {
+        ptrdiff_t const n = columns - column < FL_BLOCK ? columns - column : FL_BLOCK;
+        real const *const y_true =
+            flat_labels(parts->call, &parts->y_true, parts->base + column, n, true_scratch);
+        real const *const y_pred =
+            view_flat(parts->call, &parts->y_pred, parts->base + column, n, pred_scratch);
         for (ptrdiff_t i = 0; i < n; i++) {
-            y_true = fl_max(y_true, fl_abs(y[i]));
-            y_pred = fl_max(y_pred, fl_abs(p[i]));
+            most_true = fl_max(most_true, fl_abs(y_true[i]));
+            most_pred = fl_max(most_pred, fl_abs(y_pred[i]));
         }
     }
-    state->true_scale = inverse_size((double)y_true);
-    state->pred_scale = inverse_size((double)y_pred);
-    sum_rows(call, (fl_block){row, 1, 0, call->columns}, loops, state);
+    return (row_scales){inverse_size((double)most_true), inverse_size((double)most_pred)};
+}
+
+static void put_row_part(void *argument, ptrdiff_t index) {
+    row_parts const *const parts = argument;
+    fl_call const *const call = parts->call;
+    real true_scratch[FL_BLOCK], pred_scratch[FL_BLOCK], gradient_scratch[FL_BLOCK];
+    ptrdiff_t const start = parts->start + index * FL_TASK_ELEMENTS, end = end_of_row_part(parts, start);
+    for (ptrdiff_t column = start; column < end; column += FL_BLOCK) {
+        ptrdiff_t const n = end - column < FL_BLOCK ? end - column : FL_BLOCK, place = parts->base + column;
+        real *const gradient = target_flat(call, &parts->gradient, place, n, gradient_scratch);
+        real const *const y_true = flat_labels(call, &parts->y_true, place, n, true_scratch);
+        real const *const y_pred = view_flat(call, &parts->y_pred, place, n, pred_scratch);
+        if (*parts->coefficients.scale == 0)
+            memset(gradient, 0, (size_t)n * sizeof *gradient);
+        else
+            parts->loops->derivative(y_true, y_pred, n, call->parameters, &parts->coefficients, gradient);
+        put_flat(call, &parts->gradient, place, n, gradient);
+    }
+}
+
+static void put_row(row_parts *parts) {
+    for (parts->start = 0; parts->start < parts->call->columns; parts->start += FL_WAVE * FL_TASK_ELEMENTS)
+        fl_parallel_for(count_row_parts(parts), parts->call->threads, put_row_part, parts);
+}
+
+/* From one entry a row to one an element, by whole vectors: what is beyond a row the next one writes over. */
+static void spread_doubles(double const *entry, ptrdiff_t rows, ptrdiff_t columns, double *field) {
+    for (ptrdiff_t r = 0; r < rows; r++)
+        for (ptrdiff_t c = 0; c < columns; c += FL_ROW_LANES)
+            for (int j = 0; j < FL_ROW_LANES; j++)
+                field[r * columns + c + j] = entry[r];
 }
 
 static void run_row(fl_call const *call, ptrdiff_t first, ptrdiff_t last, double factor, fl_sum *loss,
                     row_loops const *loops) {
     real true_scratch[FL_BLOCK], pred_scratch[FL_BLOCK], gradient_scratch[FL_BLOCK];
-    double weight[FL_ROW_BATCH], row_loss[FL_ROW_BATCH];
-    row_state state[FL_ROW_BATCH];
-    ptrdiff_t const columns = call->columns, fit = FL_BLOCK / (columns ? columns : 1);
-    ptrdiff_t const together = fit < 1 ? 1 : fit < FL_ROW_BATCH ? fit : FL_ROW_BATCH;
+    double weight[FL_ROW_BATCH], row_loss[FL_ROW_BATCH], scale[FL_ROW_BATCH];
+    double field[4][FL_BLOCK + FL_ROW_LANES];
+    row_scales scales[FL_ROW_BATCH];
+    row_batch of;
+    ptrdiff_t const columns = call->columns;
+    int const is_short = columns <= FL_SHORT_ROW;
+    ptrdiff_t const fit = is_short ? FL_BLOCK / (columns ? columns : 1) : batch_rows(call);
+    ptrdiff_t const together = fit < FL_ROW_BATCH ? fit : FL_ROW_BATCH;
+    fl_block const all = {first, last - first, 0, columns};
+    row_parts parts = {.call = call,
+                       .loops = loops,
+                       .y_true = flatten(call, &call->y_true, all),
+                       .y_pred = flatten(call, &call->y_pred, all),
+                       .gradient = flatten(call, &call->gradient, all),
+                       .scales = {1, 1}};
     for (ptrdiff_t row = first; row < last; row += together) {
         ptrdiff_t const rows = last - row < together ? last - row : together;
+        ptrdiff_t const position = (row - first) * columns, n = rows * columns;
+        real const *y_true = NULL, *y_pred = NULL;
+        int rescaled = 0;
         row_weights(call, row, rows, weight);
-        for (ptrdiff_t r = 0; r < rows; r++)
-            state[r].true_scale = state[r].pred_scale = 1;
-        sum_rows(call, (fl_block){row, rows, 0, columns}, loops, state);
-        for (ptrdiff_t r = 0; r < rows; r++) {
-            if (state[r].row.rescale && weight[r] != 0)
-                rescale_row(call, row + r, loops, &state[r]);
-            row_loss[r] = weight[r] == 0 ? 0 : weight[r] * state[r].row.value;
+        if (is_short) {
+            y_true = flat_labels(call, &parts.y_true, position, n, true_scratch);
+            y_pred = view_flat(call, &parts.y_pred, position, n, pred_scratch);
+            note_bounds(call, y_pred, n, call->pred_bounds);
+            sum_block_rows(&parts, y_true, y_pred, rows, &of);
         }
+        for (ptrdiff_t r = 0; r < rows && !is_short; r++) {
+            parts.base = position + r * columns;
+            sum_row(&parts, &of, r);
+        }
+        loops->rows(&of, 0, rows, call->parameters);
+        for (ptrdiff_t r = 0; r < rows; r++) {
+            scales[r] = (row_scales){1, 1};
+            if (of.rescale[r] == 0 || weight[r] == 0)
+                continue;
+            rescaled = 1;
+            parts.base = position + r * columns;
+            parts.scales = scales[r] = scales_of(&parts);
+            sum_row(&parts, &of, r);
+            parts.scales = (row_scales){1, 1};
+            loops->rows(&of, r, r + 1, call->parameters);
+        }
+        for (ptrdiff_t r = 0; r < rows; r++)
+            row_loss[r] = weight[r] == 0 ? 0 : weight[r] * of.value[r];
         put_losses(call, row, rows, row_loss);
         fl_add(loss, sum_doubles(row_loss, rows));
         if (!call->gradient.data)
             continue;
-        for (ptrdiff_t column = 0; column < columns; column += FL_BLOCK) {
-            ptrdiff_t const width = columns - column < FL_BLOCK ? columns - column : FL_BLOCK;
-            fl_block const block = {row, rows, column, width};
-            real *const gradient = target(call, &call->gradient, block, gradient_scratch);
-            real const *const y_true = view_labels(call, block, true_scratch);
-            real const *const y_pred = view_pred(call, block, pred_scratch);
-            for (ptrdiff_t r = 0; r < rows; r++) {
-                ptrdiff_t const start = r * width;
-                if (weight[r] != 0)
-                    loops->derivative(y_true + start, y_pred + start, width, call->parameters, &state[r],
-                                      weight[r] * factor, gradient + start);
-                else
-                    for (ptrdiff_t i = start; i < start + width; i++)
-                        gradient[i] = 0;
-            }
-            put(call, &call->gradient, block, gradient);
+        for (ptrdiff_t r = 0; r < rows; r++)
+            scale[r] = weight[r] * factor * scales[r].y_pred;
+        if (is_short && !rescaled) {
+            real *const gradient = target_flat(call, &parts.gradient, position, n, gradient_scratch);
+            spread_doubles(scale, rows, columns, field[0]);
+            if (loops->maximum)
+                spread_doubles(of.maximum, rows, columns, field[1]);
+            spread_doubles(of.first, rows, columns, field[2]);
+            spread_doubles(of.second, rows, columns, field[3]);
+            parts.coefficients = (row_coefficients){field[0], field[1], field[2], field[3], {1, 1}, 1};
+            loops->derivative(y_true, y_pred, n, call->parameters, &parts.coefficients, gradient);
+            put_flat(call, &parts.gradient, position, n, gradient);
+            continue;
+        }
+        for (ptrdiff_t r = 0; r < rows; r++) {
+            parts.base = position + r * columns;
+            parts.coefficients =
+                (row_coefficients){&scale[r], &of.maximum[r], &of.first[r], &of.second[r], scales[r], 0};
+            put_row(&parts);
         }
     }
 }

@@ -19,12 +19,12 @@ FL_INLINE fl_summands cosine_similarity_summands(double y_true, double y_pred, d
 FL_INLINE fl_row cosine_similarity_row(fl_row_sums const *sums, double const *parameter) {
     (void)parameter;
     double const product = sums->sum[0], y = sums->sum[1], p = sums->sum[2], low = 0x1p-900, high = 0x1p900;
-    double const norms = __builtin_sqrt(y) * __builtin_sqrt(p), cosine = product / norms;
+    double const norms = fl_sqrt_f64(y) * fl_sqrt_f64(p), cosine = product / norms;
     int const fits = y > low && y < high && p > low && p < high && fl_abs_f64(product) > low;
-    if (y == 0 || p == 0)
-        return (fl_row){.value = 0 * (y + p), .coefficient = {0 * (y + p), 0}, .rescale = FL_REAL_BITS == 64};
-    return (fl_row){
-        .value = -cosine, .coefficient = {-1 / norms, cosine / p}, .rescale = FL_REAL_BITS == 64 && !fits};
+    int const zero = y == 0 || p == 0;
+    return (fl_row){.value = zero ? 0 * (y + p) : -cosine,
+                    .coefficient = {zero ? 0 * (y + p) : -1 / norms, zero ? 0 : cosine / p},
+                    .rescale = FL_REAL_BITS == 64 && !fits ? 1 : 0};
 }
 
 FL_INLINE double cosine_similarity_derivative(double y_true, double y_pred, int is_maximum, double of_true,
