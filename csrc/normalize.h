@@ -26,6 +26,53 @@ FL_INLINE fl_element normalize_derivatives(real y, real p, fl_class class, fl_te
                         .hessian = (c * a * a - b * a * (a + R(2)) + rest_curvature + rest) / sum / sum};
 }
 
+/* Whole groups are added to the lanes, their rounding errors to low. */
+static void add_exactly(real const *value, ptrdiff_t n, double *high, double *low) {
+    double sum[FL_LANES], error[FL_LANES];
+    for (int j = 0; j < FL_LANES; j++) {
+        sum[j] = high[j];
+        error[j] = low[j];
+    }
+    for (ptrdiff_t group = 0; group < n; group += FL_LANES)
+#pragma omp simd
+        for (int j = 0; j < FL_LANES; j++) {
+            double const term = (double)value[group + j], total = sum[j] + term, part = total - sum[j];
+            error[j] += (sum[j] - (total - part)) + (term - part);
+            sum[j] = total;
+        }
+    for (int j = 0; j < FL_LANES; j++) {
+        high[j] = sum[j];
+        low[j] = error[j];
+    }
+}
+
+/* The sum of a block with its rounding errors. */
+static fl_sum exact_sum_block(real const *value, ptrdiff_t n) {
+    ptrdiff_t const whole = n - n % FL_LANES;
+    double high[FL_LANES] = {0}, low[FL_LANES] = {0};
+    fl_sum total = {0, 0};
+    if (whole == 0)
+        for (ptrdiff_t i = 0; i < n; i++)
+            fl_add(&total, (double)value[i]);
+    if (whole == 0)
+        return total;
+    add_exactly(value, whole, high, low);
+    for (ptrdiff_t i = whole; i < n; i++) {
+        fl_sum lane = {high[i - whole], low[i - whole]};
+        fl_add(&lane, (double)value[i]);
+        high[i - whole] = lane.high;
+        low[i - whole] = lane.low;
+    }
+    for (int width = FL_LANES / 2; width > 0; width /= 2)
+#pragma omp simd
+        for (int j = 0; j < width; j++) {
+            double const sum = high[j] + high[j + width], part = sum - high[j];
+            low[j] += low[j + width] + ((high[j] - (sum - part)) + (high[j + width] - part));
+            high[j] = sum;
+        }
+    return (fl_sum){high[0], low[0]};
+}
+
 /* The sum of a row as two doubles. */
 static fl_sum normalize_statistics(fl_call const *call, ptrdiff_t row, real *scratch) {
     fl_sum total = {0, 0};
@@ -40,43 +87,117 @@ static fl_sum normalize_statistics(fl_call const *call, ptrdiff_t row, real *scr
     return (fl_sum){high, (total.high - high) + total.low};
 }
 
+/* Whole groups but for the element at skip are added to the lanes. */
+static void add_others(real const *p, ptrdiff_t n, ptrdiff_t skip, double *lane) {
+    double sum[FL_LANES];
+    for (int j = 0; j < FL_LANES; j++)
+        sum[j] = lane[j];
+    for (ptrdiff_t group = 0; group < n; group += FL_LANES) {
+        integer const own = (integer)(skip - group);
+        real term[FL_LANES];
+#pragma omp simd
+        for (int j = 0; j < FL_LANES; j++) {
+            real const x = p[group + j];
+            term[j] = (integer)j == own ? R(0) : x;
+        }
+        for (int j = 0; j < FL_LANES; j++)
+            sum[j] += (double)term[j];
+    }
+    for (int j = 0; j < FL_LANES; j++)
+        lane[j] = sum[j];
+}
+
 /* The sum of a row without its label, which so keeps its digits where the label's share is close to 1. */
-static double sum_of_others(fl_call const *call, ptrdiff_t row, ptrdiff_t label, real *scratch) {
+static double sum_of_others(fl_call const *call, flat_array const *y_pred, ptrdiff_t position,
+                            ptrdiff_t label) {
+    real scratch[FL_BLOCK], rest[FL_LANES];
     fl_sum total = {0, 0};
     for (ptrdiff_t column = 0; column < call->columns; column += FL_BLOCK) {
         ptrdiff_t const n = call->columns - column < FL_BLOCK ? call->columns - column : FL_BLOCK;
-        ptrdiff_t const own = label - column, before = own < 0 || own >= n ? n : own;
-        real const *const p = view_pred(call, (fl_block){row, 1, column, n}, scratch);
-        fl_add(&total, sum_block(p, before));
-        if (before < n)
-            fl_add(&total, sum_block(p + before + 1, n - before - 1));
+        ptrdiff_t const whole = n - n % FL_LANES, own = label - column, skip = own < 0 || own >= n ? -1 : own;
+        real const *const p = view_flat(call, y_pred, position + column, n, scratch);
+        double lane[FL_LANES] = {0};
+        note_bounds(call, p, n, call->pred_bounds);
+        add_others(p, whole, skip, lane);
+        for (ptrdiff_t i = 0; i < FL_LANES && whole < n; i++)
+            rest[i] = whole + i < n ? p[whole + i] : R(0);
+        if (whole < n)
+            add_others(rest, FL_LANES, skip - whole, lane);
+        fl_add(&total, sum_lanes(lane));
     }
     return fl_value(total);
 }
 
+/* The same for rows that share a block. The label of a row that does not count is negative. */
+static void sum_others_of_rows(real const *p, ptrdiff_t rows, ptrdiff_t columns, int64_t const *label,
+                               double *others) {
+    real term[FL_BLOCK];
+    memcpy(term, p, (size_t)(rows * columns) * sizeof *term);
+    for (ptrdiff_t r = 0; r < rows; r++)
+        if (label[r] >= 0)
+            term[r * columns + label[r]] = 0;
+    sum_terms(term, rows, columns, 1, 1, others);
+}
+
+/* Rows of one number each, but for the label of a row that has one. */
+static void put_rows(fl_call const *call, flat_array const *array, ptrdiff_t position, ptrdiff_t rows,
+                     int64_t const *label, real const *rest, real const *own) {
+    real scratch[FL_BLOCK];
+    ptrdiff_t const columns = call->columns, n = rows * columns;
+    ptrdiff_t filled = 0, put = 0; /* rows */
+    for (ptrdiff_t start = 0; start < n && array->array->data; start += FL_BLOCK) {
+        ptrdiff_t const end = n - start < FL_BLOCK ? n : start + FL_BLOCK;
+        real *const out = target_flat(call, array, position + start, end - start, scratch) - start;
+        for (ptrdiff_t i = start; i < end;) {
+            ptrdiff_t const next = (filled + 1) * columns, stop = next < end ? next : end;
+            for (real const x = rest[filled]; i < stop; i++)
+                out[i] = x;
+            filled += stop == next;
+        }
+        for (; put < rows && put * columns + (label[put] < 0 ? 0 : label[put]) < end; put++)
+            if (label[put] >= 0)
+                out[put * columns + label[put]] = own[put];
+        put_flat(call, array, position + start, end - start, out + start);
+    }
+}
+
 static void run_sparse_normalize(fl_call const *call, ptrdiff_t first, ptrdiff_t last, double factor,
                                  fl_sum *loss, sparse_loops const *loops) {
-    real scratch[FL_BLOCK], gradient_scratch[FL_BLOCK], hessian_scratch[FL_BLOCK];
-    real log_probability[FL_BATCH], value[FL_BATCH], slope[FL_BATCH], curvature[FL_BATCH];
-    real parameter[FL_MAX_PARAMETERS];
-    double weight[FL_BATCH], row_loss[FL_BATCH], sum[FL_BATCH], others[FL_BATCH], p[FL_BATCH];
-    int64_t label[FL_BATCH];
+    real scratch[FL_BLOCK], parameter[FL_MAX_PARAMETERS];
+    real log_probability[FL_BLOCK_ROWS], value[FL_BLOCK_ROWS], slope[FL_BLOCK_ROWS], curvature[FL_BLOCK_ROWS];
+    real rest[FL_BLOCK_ROWS], own[FL_BLOCK_ROWS], rest_curvature[FL_BLOCK_ROWS], own_curvature[FL_BLOCK_ROWS];
+    double weight[FL_BLOCK_ROWS], row_loss[FL_BLOCK_ROWS], others[FL_BLOCK_ROWS], p[FL_BLOCK_ROWS];
+    double inside[FL_BLOCK_ROWS];
+    int64_t label[FL_BLOCK_ROWS];
     double const epsilon = call->parameters[0];
     double const least = -fl_log1p_f64(-epsilon), most = -fl_log_f64(epsilon);
+    ptrdiff_t const columns = call->columns, step = sparse_batch(columns);
+    fl_block const all = {first, last - first, 0, columns};
+    flat_array const y_pred = flatten(call, &call->y_pred, all);
+    flat_array const gradient = flatten(call, &call->gradient, all),
+                     hessian = flatten(call, &call->hessian, all);
     real_parameters(call, 1, parameter);
-    for (ptrdiff_t row = first; row < last; row += FL_BATCH) {
-        ptrdiff_t const rows = last - row < FL_BATCH ? last - row : FL_BATCH;
+    for (ptrdiff_t row = first; row < last; row += step) {
+        ptrdiff_t const rows = last - row < step ? last - row : step, position = (row - first) * columns;
         row_class_weights(call, row, rows, label, weight);
-        for (ptrdiff_t r = 0; r < rows; r++) {
-            sum[r] = p[r] = 1;
-            others[r] = 0;
-            if (weight[r] == 0)
-                continue;
-            others[r] = sum_of_others(call, row + r, label[r], scratch);
-            p[r] = (double)*view(call, &call->y_pred, (fl_block){row + r, 1, label[r], 1}, scratch);
-            sum[r] = others[r] + p[r];
+        for (ptrdiff_t r = 0; r < rows; r++)
+            label[r] = weight[r] == 0 ? -1 : label[r];
+        if (columns <= FL_FEW_CLASSES) {
+            real const *const block = view_flat(call, &y_pred, position, rows * columns, scratch);
+            note_bounds(call, block, rows * columns, call->pred_bounds);
+            sum_others_of_rows(block, rows, columns, label, others);
         }
-        double inside[FL_BATCH];
+        for (ptrdiff_t r = 0; r < rows; r++) {
+            ptrdiff_t const start = position + r * columns;
+            p[r] = 1;
+            if (label[r] < 0) {
+                others[r] = 0;
+                continue;
+            }
+            if (columns > FL_FEW_CLASSES)
+                others[r] = sum_of_others(call, &y_pred, start, label[r]);
+            p[r] = (double)*view_flat(call, &y_pred, start + label[r], 1, scratch);
+        }
 #pragma omp simd
         for (ptrdiff_t r = 0; r < rows; r++) {
             double const log = fl_log1p_f64(others[r] / fl_max_f64(p[r], 0));
@@ -90,37 +211,20 @@ static void run_sparse_normalize(fl_call const *call, ptrdiff_t first, ptrdiff_t
         fl_add(loss, sum_doubles(row_loss, rows));
         if (!call->gradient.data)
             continue;
+#pragma omp simd
         for (ptrdiff_t r = 0; r < rows; r++) {
-            double const scale = weight[r] * factor, s = sum[r];
-            double const b = inside[r] * (double)slope[r], c = inside[r] * (double)curvature[r];
-            real const rest = inside[r] == 0 ? R(0) : (real)(-scale * b / s);
-            real const rest_curvature = inside[r] == 0 ? R(0) : (real)(scale * (b + c) / s / s);
-            for (ptrdiff_t column = 0; column < call->columns; column += FL_BLOCK) {
-                ptrdiff_t const n = call->columns - column < FL_BLOCK ? call->columns - column : FL_BLOCK;
-                fl_block const block = {row + r, 1, column, n};
-                real *const gradient = target(call, &call->gradient, block, gradient_scratch);
-                real *const hessian = target(call, &call->hessian, block, hessian_scratch);
-                if (weight[r] == 0) {
-                    put_zeros(call, block, gradient, hessian);
-                    continue;
-                }
-                real const poison = s != s ? (real)s : R(0);
-                for (ptrdiff_t i = 0; i < n; i++)
-                    gradient[i] = rest + poison;
-                if (hessian)
-                    for (ptrdiff_t i = 0; i < n; i++)
-                        hessian[i] = rest_curvature + poison;
-                if (inside[r] != 0 && label[r] >= column && label[r] < column + n) {
-                    double const a = others[r] / p[r];
-                    gradient[label[r] - column] = (real)(scale * b * a / s);
-                    if (hessian)
-                        hessian[label[r] - column] = (real)(scale * (c * a * a - b * a * (a + 2)) / s / s);
-                }
-                put(call, &call->gradient, block, gradient);
-                if (hessian)
-                    put(call, &call->hessian, block, hessian);
-            }
+            double const s = others[r] + p[r], a = others[r] / p[r], poison = s != s ? s : 0;
+            double const scale = inside[r] == 0 ? 0 : weight[r] * factor;
+            double const b = (double)slope[r], c = (double)curvature[r];
+            rest[r] = (real)(FL_HIDDEN(scale, -b / s) + poison);
+            own[r] = (real)(FL_HIDDEN(scale, b * a / s) + poison);
+            rest_curvature[r] = (real)(FL_HIDDEN(scale, (b + c) / s / s) + poison);
+            own_curvature[r] = (real)(FL_HIDDEN(scale, (c * a * a - b * a * (a + 2)) / s / s) + poison);
+            rest[r] = weight[r] == 0 ? R(0) : rest[r];
+            rest_curvature[r] = weight[r] == 0 ? R(0) : rest_curvature[r];
         }
+        put_rows(call, &gradient, position, rows, label, rest, own);
+        put_rows(call, &hessian, position, rows, label, rest_curvature, own_curvature);
     }
 }
 

@@ -30,43 +30,32 @@ typedef struct {
         }                                                                                                    \
     }
 
-/* Zeros but for the label of the row. */
-static void put_label(fl_call const *call, fl_array const *array, ptrdiff_t row, int64_t label,
-                      double value) {
-    real scratch[FL_BLOCK];
-    if (!array->data)
-        return;
-    for (ptrdiff_t column = 0; column < call->columns; column += FL_BLOCK) {
-        ptrdiff_t const n = call->columns - column < FL_BLOCK ? call->columns - column : FL_BLOCK;
-        fl_block const block = {row, 1, column, n};
-        real *const out = target(call, array, block, scratch);
-        for (ptrdiff_t i = 0; i < n; i++)
-            out[i] = 0;
-        if (label >= column && label < column + n)
-            out[label - column] = (real)value;
-        put(call, array, block, out);
-    }
-}
-
 static void run_sparse_probability(fl_call const *call, ptrdiff_t first, ptrdiff_t last, double factor,
                                    fl_sum *loss, probability_loops const *loops) {
-    real scratch[FL_BLOCK];
-    double probability[FL_BATCH], value[FL_BATCH], slope[FL_BATCH], curvature[FL_BATCH];
-    double weight[FL_BATCH], row_loss[FL_BATCH];
-    int64_t label[FL_BATCH];
-    for (ptrdiff_t row = first; row < last; row += FL_BATCH) {
-        ptrdiff_t const rows = last - row < FL_BATCH ? last - row : FL_BATCH;
+    real scratch[FL_BLOCK], gradient[FL_BLOCK_ROWS], hessian[FL_BLOCK_ROWS];
+    double probability[FL_BLOCK_ROWS], value[FL_BLOCK_ROWS], slope[FL_BLOCK_ROWS], curvature[FL_BLOCK_ROWS];
+    double weight[FL_BLOCK_ROWS], row_loss[FL_BLOCK_ROWS];
+    int64_t label[FL_BLOCK_ROWS];
+    real const zero[FL_BLOCK_ROWS] = {0};
+    ptrdiff_t const columns = call->columns, step = sparse_batch(columns);
+    fl_block const all = {first, last - first, 0, columns};
+    flat_array const y_pred = flatten(call, &call->y_pred, all);
+    flat_array const to_gradient = flatten(call, &call->gradient, all);
+    flat_array const to_hessian = flatten(call, &call->hessian, all);
+    for (ptrdiff_t row = first; row < last; row += step) {
+        ptrdiff_t const rows = last - row < step ? last - row : step;
+        ptrdiff_t const position = (row - first) * columns, end = position + rows * columns;
         row_class_weights(call, row, rows, label, weight);
-        for (ptrdiff_t r = 0; r < rows && fl_is_bounded(call->pred_bounds); r++)
-            for (ptrdiff_t column = 0; column < call->columns && weight[r] != 0; column += FL_BLOCK) {
-                ptrdiff_t const left = call->columns - column, n = left < FL_BLOCK ? left : FL_BLOCK;
-                view_pred(call, (fl_block){row + r, 1, column, n}, scratch);
-            }
+        for (ptrdiff_t start = position; start < end && fl_is_bounded(call->pred_bounds); start += FL_BLOCK) {
+            ptrdiff_t const n = end - start < FL_BLOCK ? end - start : FL_BLOCK;
+            note_bounds(call, view_flat(call, &y_pred, start, n, scratch), n, call->pred_bounds);
+        }
         /* The label of a row that does not count may be no class. */
-        for (ptrdiff_t r = 0; r < rows; r++)
-            probability[r] = weight[r] == 0 ? 1
-                                            : (double)*view(call, &call->y_pred,
-                                                            (fl_block){row + r, 1, label[r], 1}, scratch);
+        for (ptrdiff_t r = 0; r < rows; r++) {
+            label[r] = weight[r] == 0 ? -1 : label[r];
+            ptrdiff_t const own = position + r * columns + label[r];
+            probability[r] = label[r] < 0 ? 1 : (double)*view_flat(call, &y_pred, own, 1, scratch);
+        }
         loops->terms(probability, rows, call->parameters, value, slope, curvature);
         for (ptrdiff_t r = 0; r < rows; r++)
             row_loss[r] = weight[r] == 0 ? 0 : weight[r] * value[r];
@@ -74,9 +63,11 @@ static void run_sparse_probability(fl_call const *call, ptrdiff_t first, ptrdiff
         fl_add(loss, sum_doubles(row_loss, rows));
         for (ptrdiff_t r = 0; r < rows; r++) {
             double const scale = weight[r] * factor;
-            put_label(call, &call->gradient, row + r, label[r], scale == 0 ? 0 : scale * slope[r]);
-            put_label(call, &call->hessian, row + r, label[r], scale == 0 ? 0 : scale * curvature[r]);
+            gradient[r] = (real)FL_HIDDEN(scale, slope[r]);
+            hessian[r] = (real)FL_HIDDEN(scale, curvature[r]);
         }
+        put_rows(call, &to_gradient, position, rows, label, zero, gradient);
+        put_rows(call, &to_hessian, position, rows, label, zero, hessian);
     }
 }
 

@@ -15,7 +15,7 @@
 #define FL_SUMMANDS 3
 
 /* Of a row; or rows, where they are short. */
-#define FL_ROW_LANES 16
+#define FL_ROW_LANES (FL_LANES / 2)
 
 /* Columns of short rows: a block of these is worked on together. */
 #define FL_SHORT_ROW 64
@@ -184,17 +184,6 @@ typedef struct {
             name##_derivatives(y_true, y_pred, n, parameter, row, gradient, 0);                              \
     }
 
-static double sum_row_lanes(double const *lane) {
-    double half[FL_ROW_LANES / 2], fourth[FL_ROW_LANES / 4];
-#pragma omp simd
-    for (int j = 0; j < FL_ROW_LANES / 2; j++)
-        half[j] = lane[j] + lane[j + FL_ROW_LANES / 2];
-#pragma omp simd
-    for (int j = 0; j < FL_ROW_LANES / 4; j++)
-        fourth[j] = half[j] + half[j + FL_ROW_LANES / 4];
-    return (fourth[0] + fourth[2]) + (fourth[1] + fourth[3]);
-}
-
 /* A NaN stays the maximum. */
 static void join_maximum(fl_row_sums *sums, double maximum, double ties) {
     if (maximum == sums->maximum)
@@ -205,9 +194,9 @@ static void join_maximum(fl_row_sums *sums, double maximum, double ties) {
     }
 }
 
-static void join_lanes(fl_row_sums *sums, row_lanes const *lanes, int has_maximum) {
+static void join_lanes(fl_row_sums *sums, row_lanes *lanes, int has_maximum) {
     for (int k = 0; k < (has_maximum ? 1 : FL_SUMMANDS); k++)
-        sums->sum[k] += sum_row_lanes(lanes->sum[k]);
+        sums->sum[k] += sum_half_lanes(lanes->sum[k]);
     if (!has_maximum)
         return;
     double most = -INFINITY, tie[FL_ROW_LANES];
@@ -215,7 +204,7 @@ static void join_lanes(fl_row_sums *sums, row_lanes const *lanes, int has_maximu
         most = lanes->maximum[j] > most ? lanes->maximum[j] : most;
     for (int j = 0; j < FL_ROW_LANES; j++)
         tie[j] = lanes->maximum[j] == most ? lanes->ties[j] : 0;
-    join_maximum(sums, most + sum_row_lanes(lanes->unordered), sum_row_lanes(tie));
+    join_maximum(sums, most + sum_half_lanes(lanes->unordered), sum_half_lanes(tie));
 }
 
 /* The rows of a task, and parts of one of them. */

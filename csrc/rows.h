@@ -33,13 +33,17 @@ FL_INLINE double sum_first_lanes(double *lane, int width) {
     return lane[0];
 }
 
-/* Written out: the compiler does not unroll the loop over the halves. */
-static double sum_lanes(double *lane) {
-    halve_lanes(lane, FL_LANES / 2);
+static double sum_half_lanes(double *lane) {
     halve_lanes(lane, FL_LANES / 4);
     halve_lanes(lane, FL_LANES / 8);
     halve_lanes(lane, FL_LANES / 16);
     return lane[0] + lane[1];
+}
+
+/* Written out: the compiler does not unroll the loop over the halves. */
+static double sum_lanes(double *lane) {
+    halve_lanes(lane, FL_LANES / 2);
+    return sum_half_lanes(lane);
 }
 
 /* Lane j becomes lane j - by, 0 <= by <= FL_LANES. */
@@ -65,31 +69,6 @@ static double sum_block(real const *value, ptrdiff_t n) {
         for (int j = 0; j < FL_LANES; j++)
             lane[j] += i + j < n ? (double)value[i + j] : 0;
     return sum_lanes(lane);
-}
-
-/* The same with the rounding errors kept. */
-static fl_sum exact_sum_block(real const *value, ptrdiff_t n) {
-    fl_sum total = {0, 0};
-    if (n <= FL_LANES) {
-        for (ptrdiff_t i = 0; i < n; i++)
-            fl_add(&total, (double)value[i]);
-        return total;
-    }
-    double high[FL_LANES] = {0}, low[FL_LANES] = {0};
-    for (ptrdiff_t i = 0; i < n; i += FL_LANES) {
-        int const lanes = n - i < FL_LANES ? (int)(n - i) : FL_LANES;
-#pragma omp simd
-        for (int j = 0; j < lanes; j++) {
-            double const term = (double)value[i + j], sum = high[j] + term, part = sum - high[j];
-            low[j] += (high[j] - (sum - part)) + (term - part);
-            high[j] = sum;
-        }
-    }
-    for (int j = 0; j < FL_LANES; j++) {
-        fl_add(&total, high[j]);
-        total.low += low[j];
-    }
-    return total;
 }
 
 static double sum_doubles(double const *value, ptrdiff_t n) {
