@@ -87,9 +87,10 @@ static fl_sum normalize_statistics(fl_call const *call, ptrdiff_t row, real *scr
     return (fl_sum){high, (total.high - high) + total.low};
 }
 
-/* Whole groups but for the element at skip are added to the lanes. */
-static void add_others(real const *p, ptrdiff_t n, ptrdiff_t skip, double *lane) {
+/* Whole groups but for the element at skip are added to the lanes. Returns whether one is out of bounds. */
+static int add_others(real const *p, ptrdiff_t n, ptrdiff_t skip, real_bounds bounds, double *lane) {
     double sum[FL_LANES];
+    integer outside[FL_LANES] = {0}, any = 0;
     for (int j = 0; j < FL_LANES; j++)
         sum[j] = lane[j];
     for (ptrdiff_t group = 0; group < n; group += FL_LANES) {
@@ -99,32 +100,39 @@ static void add_others(real const *p, ptrdiff_t n, ptrdiff_t skip, double *lane)
         for (int j = 0; j < FL_LANES; j++) {
             real const x = p[group + j];
             term[j] = (integer)j == own ? R(0) : x;
+            outside[j] |= (x < bounds.low) | (x > bounds.high);
         }
         for (int j = 0; j < FL_LANES; j++)
             sum[j] += (double)term[j];
     }
-    for (int j = 0; j < FL_LANES; j++)
+    for (int j = 0; j < FL_LANES; j++) {
         lane[j] = sum[j];
+        any |= outside[j];
+    }
+    return any != 0;
 }
 
 /* The sum of a row without its label, which so keeps its digits where the label's share is close to 1. */
 static double sum_of_others(fl_call const *call, flat_array const *y_pred, ptrdiff_t position,
                             ptrdiff_t label) {
     real scratch[FL_BLOCK], rest[FL_LANES];
+    real_bounds const bounds = real_bounds_of(call->pred_bounds);
     fl_sum total = {0, 0};
+    int outside = 0;
     for (ptrdiff_t column = 0; column < call->columns; column += FL_BLOCK) {
         ptrdiff_t const n = call->columns - column < FL_BLOCK ? call->columns - column : FL_BLOCK;
         ptrdiff_t const whole = n - n % FL_LANES, own = label - column, skip = own < 0 || own >= n ? -1 : own;
         real const *const p = view_flat(call, y_pred, position + column, n, scratch);
         double lane[FL_LANES] = {0};
-        note_bounds(call, p, n, call->pred_bounds);
-        add_others(p, whole, skip, lane);
+        outside |= add_others(p, whole, skip, bounds, lane);
         for (ptrdiff_t i = 0; i < FL_LANES && whole < n; i++)
             rest[i] = whole + i < n ? p[whole + i] : R(0);
         if (whole < n)
-            add_others(rest, FL_LANES, skip - whole, lane);
+            outside |= add_others(rest, FL_LANES, skip - whole, bounds, lane);
         fl_add(&total, sum_lanes(lane));
     }
+    if (outside && call->out_of_bounds)
+        note_outside(call);
     return fl_value(total);
 }
 

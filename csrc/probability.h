@@ -42,12 +42,13 @@ static void run_sparse_probability(fl_call const *call, ptrdiff_t first, ptrdiff
     flat_array const y_pred = flatten(call, &call->y_pred, all);
     flat_array const to_gradient = flatten(call, &call->gradient, all);
     flat_array const to_hessian = flatten(call, &call->hessian, all);
+    ptrdiff_t const block = y_pred.is_direct ? step * columns : FL_BLOCK;
     for (ptrdiff_t row = first; row < last; row += step) {
         ptrdiff_t const rows = last - row < step ? last - row : step;
         ptrdiff_t const position = (row - first) * columns, end = position + rows * columns;
         row_class_weights(call, row, rows, label, weight);
-        for (ptrdiff_t start = position; start < end && fl_is_bounded(call->pred_bounds); start += FL_BLOCK) {
-            ptrdiff_t const n = end - start < FL_BLOCK ? end - start : FL_BLOCK;
+        for (ptrdiff_t start = position; start < end && fl_is_bounded(call->pred_bounds); start += block) {
+            ptrdiff_t const n = end - start < block ? end - start : block;
             note_bounds(call, view_flat(call, &y_pred, start, n, scratch), n, call->pred_bounds);
         }
         /* The label of a row that does not count may be no class. */

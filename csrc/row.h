@@ -52,7 +52,8 @@ typedef struct {
 typedef struct {
     double sum[FL_SUMMANDS][FL_ROW_LANES];
     double maximum[FL_ROW_LANES], ties[FL_ROW_LANES],
-        unordered[FL_ROW_LANES]; /* 0, or NaN if there was one */
+        unordered[FL_ROW_LANES];   /* 0, or NaN if there was one */
+    integer outside[FL_ROW_LANES]; /* not 0 if one was out of bounds */
 } row_lanes;
 
 /* y_true and y_pred of a row, and a step of each that is not full, padded. */
@@ -61,6 +62,8 @@ typedef struct {
     real true_rest[FL_ROW_LANES], pred_rest[FL_ROW_LANES];
     ptrdiff_t whole, steps; /* those that are full; all */
     row_scales scales;
+    int bounded; /* whether to look at the bounds: in the loop that reads from memory, as this costs least */
+    real_bounds of_true, of_pred;
 } row_steps;
 
 /* The elements of a row go to the lanes in turn; or, with their places, those of short rows to one lane each.
@@ -94,10 +97,12 @@ typedef struct {
 
 #define FL_ROW_LOOPS(name, element, has_maximum)                                                             \
     FL_INLINE void name##_sum_lanes(row_steps const *steps, int32_t const *place, double const *parameter,   \
-                                    row_lanes *lanes, int const in_turn) {                                   \
+                                    row_lanes *lanes, int const in_turn, int const bounded) {                \
         double const own[FL_MAX_PARAMETERS] = FL_PARAMETERS(parameter);                                      \
         double first[FL_ROW_LANES], second[FL_ROW_LANES], third[FL_ROW_LANES];                               \
         double maximum[FL_ROW_LANES], ties[FL_ROW_LANES], unordered[FL_ROW_LANES];                           \
+        integer outside[FL_ROW_LANES] = {0};                                                                 \
+        real_bounds const of_true = steps->of_true, of_pred = steps->of_pred;                                \
         row_scales const scales = steps->scales;                                                             \
         for (int j = 0; j < FL_ROW_LANES; j++) {                                                             \
             first[j] = second[j] = third[j] = ties[j] = unordered[j] = 0;                                    \
@@ -115,6 +120,8 @@ typedef struct {
                 term[0][j] = t.sum[0];                                                                       \
                 term[1][j] = t.sum[1];                                                                       \
                 term[2][j] = t.sum[2];                                                                       \
+                outside[j] |= bounded && ((y_true[i] < of_true.low) | (y_true[i] > of_true.high) |           \
+                                          (y_pred[i] < of_pred.low) | (y_pred[i] > of_pred.high));           \
                 x[j] = t.candidate;                                                                          \
             }                                                                                                \
             for (int j = 0; j < FL_ROW_LANES; j++)                                                           \
@@ -130,6 +137,7 @@ typedef struct {
             }                                                                                                \
         }                                                                                                    \
         for (int j = 0; j < FL_ROW_LANES; j++) {                                                             \
+            lanes->outside[j] = outside[j];                                                                  \
             lanes->sum[0][j] = first[j];                                                                     \
             if (has_maximum) {                                                                               \
                 lanes->maximum[j] = maximum[j];                                                              \
@@ -143,10 +151,14 @@ typedef struct {
     }                                                                                                        \
     static void name##_summand_loop(row_steps const *steps, int32_t const *place, double const *parameter,   \
                                     row_lanes *lanes) {                                                      \
-        if (place)                                                                                           \
-            name##_sum_lanes(steps, place, parameter, lanes, 0);                                             \
+        if (place && steps->bounded)                                                                         \
+            name##_sum_lanes(steps, place, parameter, lanes, 0, 1);                                          \
+        else if (place)                                                                                      \
+            name##_sum_lanes(steps, place, parameter, lanes, 0, 0);                                          \
+        else if (steps->bounded)                                                                             \
+            name##_sum_lanes(steps, NULL, parameter, lanes, 1, 1);                                           \
         else                                                                                                 \
-            name##_sum_lanes(steps, NULL, parameter, lanes, 1);                                              \
+            name##_sum_lanes(steps, NULL, parameter, lanes, 1, 0);                                           \
     }                                                                                                        \
     static void name##_row_loop(row_batch *rows, ptrdiff_t start, ptrdiff_t end, double const *parameter) {  \
         double const own[FL_MAX_PARAMETERS] = FL_PARAMETERS(parameter);                                      \
@@ -223,27 +235,46 @@ static ptrdiff_t end_of_row_part(row_parts const *parts, ptrdiff_t start) {
     return end < parts->call->columns ? end : parts->call->columns;
 }
 
+/* The bounds of y_true are looked at where it is summed. */
+static real const *true_of_rows(row_parts const *parts, ptrdiff_t position, ptrdiff_t n, real *scratch) {
+    return scaled_labels(parts->call, view_flat(parts->call, &parts->y_true, position, n, scratch), n,
+                         scratch);
+}
+
+static void sum_steps(row_parts const *parts, row_steps *steps, int32_t const *place, row_lanes *lanes) {
+    fl_call const *const call = parts->call;
+    steps->scales = parts->scales;
+    steps->bounded = call->out_of_bounds != NULL;
+    steps->of_true = real_bounds_of(call->true_bounds);
+    steps->of_pred = real_bounds_of(call->pred_bounds);
+    parts->loops->summands(steps, place, call->parameters, lanes);
+    integer outside = 0;
+    for (int j = 0; j < FL_ROW_LANES; j++)
+        outside |= lanes->outside[j];
+    if (outside)
+        note_outside(call);
+}
+
 /* Within a block each lane takes few terms. */
 static fl_row_sums sum_columns(row_parts const *parts, ptrdiff_t start, ptrdiff_t end) {
     fl_call const *const call = parts->call;
     real true_scratch[FL_BLOCK], pred_scratch[FL_BLOCK];
     real const pad = parts->loops->maximum ? -INFINITY : R(0);
-    row_steps steps = {.scales = parts->scales};
+    row_steps steps;
     row_lanes lanes;
     fl_row_sums sums = {.maximum = -INFINITY};
     for (ptrdiff_t column = start; column < end; column += FL_BLOCK) {
         ptrdiff_t const n = end - column < FL_BLOCK ? end - column : FL_BLOCK, rest = n % FL_ROW_LANES;
         ptrdiff_t const place = parts->base + column;
-        steps.y_true = flat_labels(call, &parts->y_true, place, n, true_scratch);
+        steps.y_true = true_of_rows(parts, place, n, true_scratch);
         steps.y_pred = view_flat(call, &parts->y_pred, place, n, pred_scratch);
         steps.whole = n / FL_ROW_LANES;
         steps.steps = steps.whole + (rest > 0);
-        note_bounds(call, steps.y_pred, n, call->pred_bounds);
         for (ptrdiff_t i = 0; i < FL_ROW_LANES && rest; i++) {
             steps.true_rest[i] = i < rest ? steps.y_true[n - rest + i] : R(0);
             steps.pred_rest[i] = i < rest ? steps.y_pred[n - rest + i] : pad;
         }
-        parts->loops->summands(&steps, NULL, call->parameters, &lanes);
+        sum_steps(parts, &steps, NULL, &lanes);
         join_lanes(&sums, &lanes, parts->loops->maximum);
     }
     return sums;
@@ -297,14 +328,13 @@ static void sum_row(row_parts *parts, row_batch *rows, ptrdiff_t r) {
 static void sum_block_rows(row_parts const *parts, real const *y_true, real const *y_pred, ptrdiff_t n,
                            row_batch *rows) {
     ptrdiff_t const columns = parts->call->columns;
-    row_steps const steps = {
-        .y_true = y_true, .y_pred = y_pred, .whole = columns, .steps = columns, .scales = {1, 1}};
+    row_steps steps = {.y_true = y_true, .y_pred = y_pred, .whole = columns, .steps = columns};
     for (ptrdiff_t row = 0; row < n; row += FL_ROW_LANES) {
         int32_t place[FL_ROW_LANES];
         row_lanes lanes;
         for (ptrdiff_t j = 0; j < FL_ROW_LANES; j++)
             place[j] = (int32_t)((row + j < n ? row + j : n - 1) * columns);
-        parts->loops->summands(&steps, place, parts->call->parameters, &lanes);
+        sum_steps(parts, &steps, place, &lanes);
         for (ptrdiff_t j = 0; j < FL_ROW_LANES; j++) {
             rows->sum[0][row + j] = lanes.sum[0][j];
             if (parts->loops->maximum) {
@@ -333,8 +363,7 @@ static row_scales scales_of(row_parts const *parts) {
     ptrdiff_t const columns = parts->call->columns;
     for (ptrdiff_t column = 0; column < columns; column += FL_BLOCK) {
         ptrdiff_t const n = columns - column < FL_BLOCK ? columns - column : FL_BLOCK;
-        real const *const y_true =
-            flat_labels(parts->call, &parts->y_true, parts->base + column, n, true_scratch);
+        real const *const y_true = true_of_rows(parts, parts->base + column, n, true_scratch);
         real const *const y_pred =
             view_flat(parts->call, &parts->y_pred, parts->base + column, n, pred_scratch);
         for (ptrdiff_t i = 0; i < n; i++) {
@@ -353,7 +382,7 @@ static void put_row_part(void *argument, ptrdiff_t index) {
     for (ptrdiff_t column = start; column < end; column += FL_BLOCK) {
         ptrdiff_t const n = end - column < FL_BLOCK ? end - column : FL_BLOCK, place = parts->base + column;
         real *const gradient = target_flat(call, &parts->gradient, place, n, gradient_scratch);
-        real const *const y_true = flat_labels(call, &parts->y_true, place, n, true_scratch);
+        real const *const y_true = true_of_rows(parts, place, n, true_scratch);
         real const *const y_pred = view_flat(call, &parts->y_pred, place, n, pred_scratch);
         if (*parts->coefficients.scale == 0)
             memset(gradient, 0, (size_t)n * sizeof *gradient);
@@ -401,9 +430,8 @@ static void run_row(fl_call const *call, ptrdiff_t first, ptrdiff_t last, double
         int rescaled = 0;
         row_weights(call, row, rows, weight);
         if (is_short) {
-            y_true = flat_labels(call, &parts.y_true, position, n, true_scratch);
+            y_true = true_of_rows(&parts, position, n, true_scratch);
             y_pred = view_flat(call, &parts.y_pred, position, n, pred_scratch);
-            note_bounds(call, y_pred, n, call->pred_bounds);
             sum_block_rows(&parts, y_true, y_pred, rows, &of);
         }
         for (ptrdiff_t r = 0; r < rows && !is_short; r++) {

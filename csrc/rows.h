@@ -414,24 +414,37 @@ static void row_class_weights(fl_call const *call, ptrdiff_t first, ptrdiff_t n,
             weight[i] *= class_weight(call, label[i]);
 }
 
-/* Whether elements of a block are out of bounds: what fl_run then looks for. */
-static int exceeds(real const *x, ptrdiff_t n, fl_bounds bounds) {
+typedef struct {
+    real low, high;
+} real_bounds;
+
+static real_bounds real_bounds_of(fl_bounds bounds) {
     real low = (real)bounds.low, high = (real)bounds.high;
+    if (!fl_is_bounded(bounds))
+        return (real_bounds){-INFINITY, INFINITY};
     /* Bounds that mean > 0 and finite. */
     if (bounds.low > 0 && low == R(0))
         low = REAL_LEAST;
     if (bounds.high < INFINITY && high > REAL_MAX)
         high = REAL_MAX;
+    return (real_bounds){low, high};
+}
+
+/* Whether elements of a block are out of bounds: what fl_run then looks for. */
+static int exceeds(real const *x, ptrdiff_t n, fl_bounds bounds) {
+    real_bounds const limits = real_bounds_of(bounds);
     integer outside = 0;
 #pragma omp simd reduction(| : outside)
     for (ptrdiff_t i = 0; i < n; i++)
-        outside |= (x[i] < low) | (x[i] > high);
+        outside |= (x[i] < limits.low) | (x[i] > limits.high);
     return outside != 0;
 }
 
+static void note_outside(fl_call const *call) { __atomic_store_n(call->out_of_bounds, 1, __ATOMIC_RELAXED); }
+
 static void note_bounds(fl_call const *call, real const *x, ptrdiff_t n, fl_bounds bounds) {
     if (fl_is_bounded(bounds) && call->out_of_bounds && exceeds(x, n, bounds))
-        __atomic_store_n(call->out_of_bounds, 1, __ATOMIC_RELAXED);
+        note_outside(call);
 }
 
 /* y_pred of a block. */
