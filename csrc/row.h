@@ -21,7 +21,7 @@
 #define FL_SHORT_ROW 64
 
 /* Rows whose sums are found before their gradients are written. */
-#define FL_ROW_BATCH 256
+#define FL_ROW_BATCH FL_BLOCK_ROWS
 
 typedef struct {
     double sum[FL_SUMMANDS], candidate;
@@ -414,8 +414,7 @@ static void run_row(fl_call const *call, ptrdiff_t first, ptrdiff_t last, double
     row_batch of;
     ptrdiff_t const columns = call->columns;
     int const is_short = columns <= FL_SHORT_ROW;
-    ptrdiff_t const fit = is_short ? FL_BLOCK / (columns ? columns : 1) : batch_rows(call);
-    ptrdiff_t const together = fit < FL_ROW_BATCH ? fit : FL_ROW_BATCH;
+    ptrdiff_t const together = sparse_batch(columns);
     fl_block const all = {first, last - first, 0, columns};
     row_parts parts = {.call = call,
                        .loops = loops,
