@@ -190,28 +190,24 @@ static real const *view(fl_call const *call, fl_array const *array, fl_block blo
  * they are in it already. */
 static int streams(fl_call const *call) {
     return call->gradient.data != call->y_pred.data &&
-           call->rows * call->columns > fl_cache_bytes / (ptrdiff_t)sizeof(real);
+           call->rows * call->columns > fl_cache_bytes / (ptrdiff_t)storage_size[call->gradient.storage];
 }
 
 /* Writes a block that was computed in scratch; one computed in place is there already. */
 static void put(fl_call const *call, fl_array const *array, fl_block block, real const *values) {
-    real *const direct = in_place(call, array, block);
-    if (direct == values)
+    if (in_place(call, array, block) == values)
         return;
     ptrdiff_t const n = block.rows * block.columns;
-    if (direct) {
-        stream(direct, values, n);
-        return;
-    }
     ptrdiff_t stride, run;
     char *const start = row_address(call, array, block.row) + column_run(call, array, block.column, &run);
+    int const streamed = streams(call);
     if (is_run(call, array, block, &stride)) {
-        store(start, values, stride, n, array->storage, array->swapped);
+        store(start, values, stride, n, array->storage, array->swapped, streamed);
         return;
     }
     FL_FOR_EACH_PIECE(
         call, array, block,
-        store(piece, values + place, array->column_stride, run, array->storage, array->swapped);)
+        store(piece, values + place, array->column_stride, run, array->storage, array->swapped, streamed);)
 }
 
 /* Where to compute an output block: in place if possible; NULL if the output is not wanted. */
@@ -289,10 +285,9 @@ static void put_flat(fl_call const *call, flat_array const *flat, ptrdiff_t posi
     fl_array const *const array = flat->array;
     if (!array->data || (flat->is_direct && (real *)flat->start + position == values))
         return;
-    if (flat->is_direct)
-        stream((real *)flat->start + position, values, n);
-    else if (flat->start)
-        store(flat->start + position * flat->stride, values, flat->stride, n, array->storage, array->swapped);
+    if (flat->start)
+        store(flat->start + position * flat->stride, values, flat->stride, n, array->storage, array->swapped,
+              streams(call));
     else
         FL_FOR_EACH_ROW(call, flat, position, n, put(call, array, block, values + done);)
 }
@@ -301,10 +296,12 @@ static void put_flat(fl_call const *call, flat_array const *flat, ptrdiff_t posi
  * that lie across lines take two accesses, and lines that are streamed in parts are written twice. */
 static ptrdiff_t head_of(fl_call const *call, flat_array const *gradient, flat_array const *y_pred,
                          ptrdiff_t position) {
-    flat_array const *const flat = gradient->is_direct && streams(call) ? gradient : y_pred;
-    uintptr_t const address = (uintptr_t)flat->start + (uintptr_t)position * sizeof(real);
-    ptrdiff_t const head = (ptrdiff_t)(-address % FL_LINE_BYTES / sizeof(real));
-    return flat->is_direct ? head : 0;
+    flat_array const *const flat = gradient->start && streams(call) ? gradient : y_pred;
+    if (!flat->start)
+        return 0;
+    size_t const size = storage_size[flat->array->storage];
+    uintptr_t const address = (uintptr_t)flat->start + (uintptr_t)position * size;
+    return flat->stride == (ptrdiff_t)size ? (ptrdiff_t)(-address % FL_LINE_BYTES / size) : 0;
 }
 
 /* The labels of n <= FL_BLOCK rows. */
@@ -506,7 +503,7 @@ static void put_losses(fl_call const *call, ptrdiff_t first, ptrdiff_t n, double
         value[i] = (real)row_loss[i];
     fl_array const *const array = &call->losses;
     FL_FOR_EACH_RUN(call, array, first, n,
-                    store(address, value + done, stride, run, array->storage, array->swapped);)
+                    store(address, value + done, stride, run, array->storage, array->swapped, 0);)
 }
 
 /* Derivatives of a row that does not count. */

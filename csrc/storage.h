@@ -43,7 +43,7 @@ FL_INLINE uint16_t half_from_float(float value) {
     memcpy(&subnormal, &tiny, sizeof subnormal);
     subnormal -= 0x3f000000u;
     uint32_t const normal = (magnitude - 0x38000000u + 0xfffu + ((magnitude >> 13) & 1u)) >> 13;
-    uint32_t const special = magnitude > 0x7f800000u ? 0x7e00u : 0x7c00u;
+    uint32_t const special = magnitude > 0x7f800000u ? 0x7e00u | (magnitude >> 13 & 0x3ffu) : 0x7c00u;
     uint32_t const finite = magnitude < 0x38800000u ? subnormal : normal;
     return (uint16_t)(sign | (magnitude >= 0x47800000u ? special : finite));
 }
@@ -61,6 +61,48 @@ FL_INLINE uint16_t bfloat_from_float(float value) {
     uint32_t const rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
     return (uint16_t)((bits & 0x7fffffffu) > 0x7f800000u ? (bits >> 16) | 0x40u : rounded);
 }
+
+/* Groups of binary16 to contiguous reals and back, by the instructions of targets that have them; return how
+ * many elements that were. They agree with the functions above. */
+#if defined(__F16C__)
+#define FL_GROUP 8
+typedef float float_group __attribute__((vector_size(FL_GROUP * sizeof(float))));
+
+#define FL_DEFINE_LOAD_HALVES(target, suffix)                                                                \
+    static ptrdiff_t FL_JOIN(load_halves_, suffix)(target *restrict to, char const *from, ptrdiff_t n) {     \
+        typedef target group __attribute__((vector_size(FL_GROUP * sizeof(target))));                        \
+        ptrdiff_t i = 0;                                                                                     \
+        for (; i + FL_GROUP <= n; i += FL_GROUP) {                                                           \
+            __m128i const half = _mm_loadu_si128((void const *)(from + 2 * i));                              \
+            group const value = __builtin_convertvector((float_group)_mm256_cvtph_ps(half), group);          \
+            memcpy(to + i, &value, sizeof value);                                                            \
+        }                                                                                                    \
+        return i;                                                                                            \
+    }
+
+static ptrdiff_t store_halves(char *to, real const *restrict from, ptrdiff_t n) {
+    typedef real group __attribute__((vector_size(FL_GROUP * sizeof(real))));
+    ptrdiff_t i = 0;
+    for (; i + FL_GROUP <= n; i += FL_GROUP) {
+        group value;
+        memcpy(&value, from + i, sizeof value);
+        __m256 const rounded = (__m256)__builtin_convertvector(value, float_group);
+        _mm_storeu_si128((void *)(to + 2 * i), _mm256_cvtps_ph(rounded, _MM_FROUND_TO_NEAREST_INT));
+    }
+    return i;
+}
+#else
+#define FL_DEFINE_LOAD_HALVES(target, suffix)                                                                \
+    static ptrdiff_t FL_JOIN(load_halves_, suffix)(target *to, char const *from, ptrdiff_t n) {              \
+        (void)to, (void)from, (void)n;                                                                       \
+        return 0;                                                                                            \
+    }
+
+static ptrdiff_t store_halves(char *to, real const *from, ptrdiff_t n) {
+    (void)to, (void)from, (void)n;
+    return 0;
+}
+#endif
 
 /* Copies elements that are swapped or too far apart into scratch, in native order. */
 #define FL_SCRATCH_BYTES 8192
@@ -88,7 +130,7 @@ static void copy_strided(char *restrict to, ptrdiff_t to_stride, char const *res
 
 #define FL_LOAD_AS(tag, type, convert)                                                                       \
     case tag:                                                                                                \
-        for (ptrdiff_t i = 0; i < n; i++) {                                                                  \
+        for (; i < n; i++) {                                                                                 \
             type value;                                                                                      \
             memcpy(&value, from + i * (ptrdiff_t)sizeof value, sizeof value);                                \
             to[i] = convert(value);                                                                          \
@@ -99,6 +141,7 @@ static void copy_strided(char *restrict to, ptrdiff_t to_stride, char const *res
 
 /* n elements from `from` to contiguous `to`; n * 8 <= FL_SCRATCH_BYTES. */
 #define FL_DEFINE_LOAD(target, suffix)                                                                       \
+    FL_DEFINE_LOAD_HALVES(target, suffix)                                                                    \
     static void FL_JOIN(load_, suffix)(target *restrict to, char const *from, ptrdiff_t stride, ptrdiff_t n, \
                                        fl_storage storage, int swapped) {                                    \
         char scratch[FL_SCRATCH_BYTES];                                                                      \
@@ -107,6 +150,7 @@ static void copy_strided(char *restrict to, ptrdiff_t to_stride, char const *res
             copy_strided(scratch, (ptrdiff_t)size, from, stride, n, size, swapped);                          \
             from = scratch;                                                                                  \
         }                                                                                                    \
+        ptrdiff_t i = storage == FL_FLOAT16 ? FL_JOIN(load_halves_, suffix)(to, from, n) : 0;                \
         switch (storage) {                                                                                   \
             FL_LOAD_AS(FL_FLOAT32, float, (target))                                                          \
             FL_LOAD_AS(FL_FLOAT64, double, (target))                                                         \
@@ -141,6 +185,7 @@ static void load_labels(int64_t *restrict to, char const *from, ptrdiff_t stride
         copy_strided(scratch, (ptrdiff_t)size, from, stride, n, size, swapped);
         from = scratch;
     }
+    ptrdiff_t i = 0;
     switch (storage) {
         FL_LOAD_AS(FL_FLOAT32, float, FL_LABEL_OF_REAL)
         FL_LOAD_AS(FL_FLOAT64, double, FL_LABEL_OF_REAL)
@@ -158,33 +203,6 @@ static void load_labels(int64_t *restrict to, char const *from, ptrdiff_t stride
     }
 }
 
-#define FL_STORE_AS(tag, type, convert)                                                                      \
-    case tag:                                                                                                \
-        for (ptrdiff_t i = 0; i < n; i++) {                                                                  \
-            type const value = convert(from[i]);                                                             \
-            memcpy(target + i * (ptrdiff_t)sizeof value, &value, sizeof value);                              \
-        }                                                                                                    \
-        break;
-
-/* n contiguous elements of `from` to `to`, one of the four floating-point storages. */
-static void store(char *to, real const *restrict from, ptrdiff_t stride, ptrdiff_t n, fl_storage storage,
-                  int swapped) {
-    char scratch[FL_SCRATCH_BYTES];
-    size_t const size = storage_size[storage];
-    int const direct = !swapped && stride == (ptrdiff_t)size;
-    char *const target = direct ? to : scratch;
-    switch (storage) {
-        FL_STORE_AS(FL_FLOAT32, float, (float))
-        FL_STORE_AS(FL_FLOAT64, double, (double))
-        FL_STORE_AS(FL_FLOAT16, uint16_t, half_from_float)
-        FL_STORE_AS(FL_BFLOAT16, uint16_t, bfloat_from_float)
-    default:
-        return;
-    }
-    if (!direct)
-        copy_strided(to, stride, target, (ptrdiff_t)size, n, size, swapped);
-}
-
 /* Copies past the caches, where the target has instructions for it: memory is then written without being read
  * first. The caller's task ends with a fence. */
 #define FL_LINE_BYTES 64
@@ -199,19 +217,52 @@ static void store(char *to, real const *restrict from, ptrdiff_t stride, ptrdiff
 #define FL_STREAM_BYTES 16
 #endif
 
-static void stream(real *restrict to, real const *restrict from, ptrdiff_t n) {
+static void stream(char *restrict to, char const *restrict from, size_t bytes) {
 #ifdef FL_STREAM
-    ptrdiff_t const step = FL_STREAM_BYTES / sizeof(real);
-    ptrdiff_t i = 0;
-    for (; i < n && (uintptr_t)(to + i) % FL_STREAM_BYTES; i++)
-        to[i] = from[i];
-    for (; i + step <= n; i += step)
+    size_t i = -(uintptr_t)to % FL_STREAM_BYTES;
+    i = i < bytes ? i : bytes;
+    memcpy(to, from, i);
+    for (; i + FL_STREAM_BYTES <= bytes; i += FL_STREAM_BYTES)
         FL_STREAM(to + i, from + i);
-    for (; i < n; i++)
-        to[i] = from[i];
+    memcpy(to + i, from + i, bytes - i);
 #else
-    memcpy(to, from, (size_t)n * sizeof *to);
+    memcpy(to, from, bytes);
 #endif
+}
+
+#define FL_STORE_AS(tag, type, convert)                                                                      \
+    case tag:                                                                                                \
+        for (; i < n; i++) {                                                                                 \
+            type const value = convert(from[i]);                                                             \
+            memcpy(target + i * (ptrdiff_t)sizeof value, &value, sizeof value);                              \
+        }                                                                                                    \
+        break;
+
+/* n contiguous elements of `from` to `to`, one of the four floating-point storages; past the caches if
+ * `streamed`. */
+static void store(char *to, real const *restrict from, ptrdiff_t stride, ptrdiff_t n, fl_storage storage,
+                  int swapped, int streamed) {
+    char scratch[FL_SCRATCH_BYTES];
+    size_t const size = storage_size[storage];
+    int const contiguous = !swapped && stride == (ptrdiff_t)size, direct = contiguous && !streamed;
+    char *const target = direct ? to : scratch;
+    if (contiguous && streamed && storage == FL_REAL_STORAGE) {
+        stream(to, (char const *)from, (size_t)n * size);
+        return;
+    }
+    ptrdiff_t i = storage == FL_FLOAT16 ? store_halves(target, from, n) : 0;
+    switch (storage) {
+        FL_STORE_AS(FL_FLOAT32, float, (float))
+        FL_STORE_AS(FL_FLOAT64, double, (double))
+        FL_STORE_AS(FL_FLOAT16, uint16_t, half_from_float)
+        FL_STORE_AS(FL_BFLOAT16, uint16_t, bfloat_from_float)
+    default:
+        return;
+    }
+    if (contiguous && streamed)
+        stream(to, target, (size_t)n * size);
+    else if (!direct)
+        copy_strided(to, stride, target, (ptrdiff_t)size, n, size, swapped);
 }
 
 #endif
