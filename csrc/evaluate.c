@@ -18,6 +18,9 @@ int const fl_loss_count = sizeof fl_losses / sizeof *fl_losses;
 
 #define FL_INLINE_TASKS 64
 
+/* Most elements of an array that are packed together. */
+#define FL_PACKED_ELEMENTS (1 << 20)
+
 ptrdiff_t fl_block_rows(ptrdiff_t columns) {
     ptrdiff_t rows = FL_TASK_ELEMENTS;
     while (rows > 1 && columns > FL_TASK_ELEMENTS / rows)
@@ -33,7 +36,8 @@ double fl_row_divisor(int loss, ptrdiff_t columns) {
 typedef struct {
     fl_call const *call;
     fl_table const *table;
-    ptrdiff_t rows; /* in a task */
+    ptrdiff_t rows;  /* in a task */
+    ptrdiff_t group; /* tasks that are packed together; 0: not packed */
     double factor;
     fl_sum *sums;
     fl_totals *totals;
@@ -77,11 +81,41 @@ static int thread_count(fl_call const *call) {
     return splits_rows(call) || fl_work(call) < FL_SERIAL_WORK ? 1 : call->threads;
 }
 
+/* Tasks whose rows are packed together, so that there are enough of them to use whole cache lines; 0 if they
+ * need not be. */
+static ptrdiff_t group_tasks(fl_call const *call, fl_table const *table, ptrdiff_t rows) {
+    ptrdiff_t group = 1;
+    if (splits_rows(call) || !table->count_scattered(call))
+        return 0;
+    while (group * rows < FL_TILE_ROWS && group * rows * call->columns < FL_PACKED_ELEMENTS / 2 &&
+           group * rows * 8 * call->threads <= call->rows)
+        group *= 2;
+    return group * rows > 1 ? group : 0;
+}
+
+/* The call with rows first .. last-1 where they are best read. */
+static fl_call const *packed_rows(task_context const *context, ptrdiff_t first, ptrdiff_t last,
+                                  fl_packed *packed) {
+    if (!context->group)
+        return context->call;
+    context->table->pack(context->call, first, last, packed);
+    return &packed->call;
+}
+
+/* Afterwards. */
+static void unpack_rows(task_context const *context, ptrdiff_t first, ptrdiff_t last, fl_packed *packed) {
+    if (context->group)
+        context->table->unpack(context->call, first, last, packed);
+}
+
 static void check_task(void *argument, ptrdiff_t index) {
     task_context *const context = argument;
     ptrdiff_t first, last;
+    fl_packed packed;
     range_of(context, index, &first, &last);
-    context->status[index] = context->check(context->call, first, last, &context->totals[index]);
+    fl_call const *const call = packed_rows(context, first, last, &packed);
+    context->status[index] = context->check(call, first, last, &context->totals[index]);
+    unpack_rows(context, first, last, &packed);
 }
 
 /* Checks all rows; the first bad one counts. */
@@ -90,7 +124,10 @@ static fl_status check(fl_call const *call, fl_row_check *of_rows, fl_totals *to
     fl_status few_status[FL_INLINE_TASKS];
     ptrdiff_t const rows = task_rows(call), tasks = (call->rows + rows - 1) / rows;
     int const inline_tasks = tasks <= FL_INLINE_TASKS;
-    task_context context = {.call = call, .check = of_rows, .rows = rows};
+    task_context context = {
+        .call = call, .table = fl_active_table(call->dtype), .check = of_rows, .rows = rows};
+    if (of_rows == context.table->check_bounds)
+        context.group = group_tasks(call, context.table, rows);
     context.totals = inline_tasks ? few : malloc((size_t)tasks * sizeof *context.totals);
     context.status = inline_tasks ? few_status : malloc((size_t)tasks * sizeof *context.status);
     fl_status status = context.totals && context.status ? FL_OK : FL_NO_MEMORY;
@@ -132,19 +169,32 @@ fl_status fl_prepare(fl_call const *call, fl_totals *totals) {
 }
 
 fl_status fl_check_bounds(fl_call const *call, fl_totals *totals) {
-    return check(call, fl_active_table(call->dtype)->check_bounds, totals);
+    fl_call inputs = *call;
+    inputs.gradient.data = inputs.hessian.data = NULL;
+    return check(&inputs, fl_active_table(call->dtype)->check_bounds, totals);
 }
 
-static void run_task(void *argument, ptrdiff_t index) {
-    task_context *const context = argument;
+static void run_task(task_context *context, fl_call const *call, ptrdiff_t index) {
     ptrdiff_t first, last;
     range_of(context, index, &first, &last);
     context->sums[index] = (fl_sum){0, 0};
-    fl_status const status = context->table->losses[context->call->loss](
-        context->call, first, last, context->factor, &context->sums[index]);
-    fl_fence();
+    fl_status const status =
+        context->table->losses[call->loss](call, first, last, context->factor, &context->sums[index]);
     if (status != FL_OK)
         __atomic_store_n(context->status, status, __ATOMIC_RELAXED);
+}
+
+static void run_group(void *argument, ptrdiff_t index) {
+    task_context *const context = argument;
+    fl_packed packed;
+    ptrdiff_t const tasks = context->group ? context->group : 1, start = index * tasks;
+    ptrdiff_t const first = start * context->rows, end = first + tasks * context->rows;
+    ptrdiff_t const last = end < context->call->rows ? end : context->call->rows;
+    fl_call const *const call = packed_rows(context, first, last, &packed);
+    for (ptrdiff_t i = start; i < start + tasks && i * context->rows < last; i++)
+        run_task(context, call, i);
+    unpack_rows(context, first, last, &packed);
+    fl_fence();
 }
 
 fl_status fl_run(fl_call const *call, double factor, fl_totals *totals) {
@@ -167,7 +217,9 @@ fl_status fl_run(fl_call const *call, double factor, fl_totals *totals) {
     context.sums = inline_tasks ? few : malloc((size_t)tasks * sizeof *context.sums);
     if (!context.sums)
         return FL_NO_MEMORY;
-    fl_parallel_for(tasks, thread_count(call), run_task, &context);
+    context.group = group_tasks(call, context.table, rows);
+    ptrdiff_t const together = context.group ? context.group : 1;
+    fl_parallel_for((tasks + together - 1) / together, thread_count(call), run_group, &context);
     fl_sum loss = {totals->loss, totals->loss_low};
     for (ptrdiff_t i = 0; i < tasks; i++) {
         fl_add(&loss, context.sums[i].high);
@@ -200,8 +252,11 @@ double fl_reduce(fl_totals const *totals, fl_reduction reduction) {
 static void binary_task(void *argument, ptrdiff_t index) {
     task_context *const context = argument;
     ptrdiff_t first, last;
+    fl_packed packed;
     range_of(context, index, &first, &last);
-    context->binary[index % FL_INLINE_TASKS] = context->table->check_binary(context->call, first, last);
+    fl_call const *const call = packed_rows(context, first, last, &packed);
+    context->binary[index % FL_INLINE_TASKS] = context->table->check_binary(call, first, last);
+    unpack_rows(context, first, last, &packed);
 }
 
 /* Waves of tasks, a single one first: labels of -1 and 1 are told from the first rows. */
@@ -218,8 +273,11 @@ static void wave_task(void *argument, ptrdiff_t index) {
 int fl_labels_are_binary(fl_call const *call) {
     int binary[FL_INLINE_TASKS];
     ptrdiff_t const rows = fl_block_rows(call->columns), tasks = (call->rows + rows - 1) / rows;
+    fl_call labels = *call;
+    labels.y_pred.data = labels.gradient.data = labels.hessian.data = NULL;
     task_context context = {
-        .call = call, .table = fl_active_table(call->dtype), .rows = rows, .binary = binary};
+        .call = &labels, .table = fl_active_table(call->dtype), .rows = rows, .binary = binary};
+    context.group = group_tasks(&labels, context.table, rows);
     for (wave w = {&context, 0}; w.first < tasks;) {
         ptrdiff_t const most = w.first ? FL_INLINE_TASKS : 1, left = tasks - w.first;
         ptrdiff_t const count = left < most ? left : most;

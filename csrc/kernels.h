@@ -44,10 +44,23 @@ typedef fl_status fl_row_check(fl_call const *call, ptrdiff_t first, ptrdiff_t l
 /* Rows first .. last-1: whether every element of y_true is 0 or 1. */
 typedef int fl_binary_check(fl_call const *call, ptrdiff_t first, ptrdiff_t last);
 
+/* A call whose arrays lie in memory of its own where that is better; memory is NULL if there was none. */
+typedef struct {
+    fl_call call;
+    void *memory;
+} fl_packed;
+
+#define FL_TILE_ROWS 64 /* rows that are packed at a time */
+
+/* Rows first .. last-1. */
+typedef void fl_pack(fl_call const *call, ptrdiff_t first, ptrdiff_t last, fl_packed *packed);
+
 typedef struct {
     fl_kernel *const *losses;
     fl_row_check *check_rows, *check_bounds;
     fl_binary_check *check_binary;
+    int (*count_scattered)(fl_call const *call); /* arrays to be packed */
+    fl_pack *pack, *unpack;
 } fl_table;
 
 /* The table of a dtype (FL_FLOAT32 or FL_FLOAT64) for the instruction set in use. */

@@ -138,11 +138,13 @@ static int is_run(fl_call const *call, fl_array const *array, fl_block block, pt
     }
     if (block.rows == 1)
         return 1;
-    if (call->dimensions > 1)
-        return 0;
+    int const last = call->dimensions - 1;
+    for (int d = last; d > 0; d--)
+        if (array->row_strides[d - 1] != call->shape[d] * array->row_strides[d])
+            return 0;
     if (block.columns == 1)
-        *stride = array->row_strides[0];
-    return block.columns == 1 || array->row_strides[0] == block.columns * array->column_stride;
+        *stride = array->row_strides[last];
+    return block.columns == 1 || array->row_strides[last] == block.columns * array->column_stride;
 }
 
 /* The runs of a block: `run` elements at `piece`, the elements from `place` on of the block. */

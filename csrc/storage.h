@@ -86,14 +86,14 @@ static ptrdiff_t store_halves(char *to, real const *restrict from, ptrdiff_t n) 
     for (; i + FL_GROUP <= n; i += FL_GROUP) {
         group value;
         memcpy(&value, from + i, sizeof value);
-        __m256 const rounded = (__m256)__builtin_convertvector(value, float_group);
+        __m256 const rounded = (__m256) __builtin_convertvector(value, float_group);
         _mm_storeu_si128((void *)(to + 2 * i), _mm256_cvtps_ph(rounded, _MM_FROUND_TO_NEAREST_INT));
     }
     return i;
 }
 #else
 #define FL_DEFINE_LOAD_HALVES(target, suffix)                                                                \
-    static ptrdiff_t FL_JOIN(load_halves_, suffix)(target *to, char const *from, ptrdiff_t n) {              \
+    static ptrdiff_t FL_JOIN(load_halves_, suffix)(target * to, char const *from, ptrdiff_t n) {             \
         (void)to, (void)from, (void)n;                                                                       \
         return 0;                                                                                            \
     }
@@ -104,15 +104,31 @@ static ptrdiff_t store_halves(char *to, real const *from, ptrdiff_t n) {
 }
 #endif
 
-/* Copies elements that are swapped or too far apart into scratch, in native order. */
+/* Elements that are swapped or too far apart are copied into scratch, in native order. */
 #define FL_SCRATCH_BYTES 8192
 
+#define FL_COPY_RUN(type, to_step, from_step, convert)                                                       \
+    {                                                                                                        \
+        for (ptrdiff_t i = 0; i < n; i++) {                                                                  \
+            type value;                                                                                      \
+            memcpy(&value, from + i * (from_step), sizeof value);                                            \
+            value = convert(value);                                                                          \
+            memcpy(to + i * (to_step), &value, sizeof value);                                                \
+        }                                                                                                    \
+    }
+
+/* The most frequent strides as constants, so that the loops become vectors. */
 #define FL_COPY_STRIDED(type, reversed)                                                                      \
-    for (ptrdiff_t i = 0; i < n; i++) {                                                                      \
-        type value;                                                                                          \
-        memcpy(&value, from + i * from_stride, sizeof value);                                                \
-        value = swapped ? (type)reversed(value) : value;                                                     \
-        memcpy(to + i * to_stride, &value, sizeof value);                                                    \
+    {                                                                                                        \
+        ptrdiff_t const step = sizeof(type);                                                                 \
+        if (swapped && to_stride == step && from_stride == step)                                             \
+            FL_COPY_RUN(type, step, step, reversed)                                                          \
+        else if (swapped)                                                                                    \
+            FL_COPY_RUN(type, to_stride, from_stride, reversed)                                              \
+        else if (to_stride == step && from_stride == 2 * step)                                               \
+            FL_COPY_RUN(type, step, 2 * step, )                                                              \
+        else                                                                                                 \
+            FL_COPY_RUN(type, to_stride, from_stride, )                                                      \
     }
 
 /* One strided run of elements to another. */
@@ -221,10 +237,12 @@ static void stream(char *restrict to, char const *restrict from, size_t bytes) {
 #ifdef FL_STREAM
     size_t i = -(uintptr_t)to % FL_STREAM_BYTES;
     i = i < bytes ? i : bytes;
-    memcpy(to, from, i);
+    if (i)
+        memcpy(to, from, i);
     for (; i + FL_STREAM_BYTES <= bytes; i += FL_STREAM_BYTES)
         FL_STREAM(to + i, from + i);
-    memcpy(to + i, from + i, bytes - i);
+    if (i < bytes)
+        memcpy(to + i, from + i, bytes - i);
 #else
     memcpy(to, from, bytes);
 #endif
