@@ -65,7 +65,7 @@ static ptrdiff_t task_rows(fl_call const *call) {
 static int splits_rows(fl_call const *call) {
     fl_kind const kind = fl_losses[call->loss].kind;
     return call->columns > FL_TASK_ELEMENTS && call->rows < 4 * call->threads &&
-           (kind == POINTWISE_MEAN || kind == POINTWISE_SUM || kind == WEIGHTED_MEAN ||
+           (kind == POINTWISE_MEAN || kind == POINTWISE_SUM || kind == WEIGHTED_MEAN || kind == SOFTMAX ||
             kind == SPARSE_SOFTMAX || kind == ROW || kind == ROW_MAXIMUM);
 }
 

@@ -11,50 +11,14 @@
 #include <stdlib.h>
 
 #include "rows.h"
+#include "transpose.h"
 
 /* A tile stays in the first-level cache: elements of a column beside each other, so that runs of them are
  * what is loaded and stored. */
-#define FL_TILE_COLUMNS 16
+#define FL_PACKED_WIDTH 16
 typedef struct {
-    real of[FL_TILE_COLUMNS][FL_TILE_ROWS];
-} tile;
-
-/* A row of a square of 4 x 4. */
-typedef real square_row __attribute__((vector_size(4 * sizeof(real)), aligned(sizeof(real)), may_alias));
-#ifdef __clang__
-#define FL_SHUFFLE __builtin_shufflevector
-#else
-typedef integer square_places __attribute__((vector_size(4 * sizeof(real))));
-#define FL_SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (square_places){__VA_ARGS__})
-#endif
-
-FL_INLINE void transpose_square(real *to, ptrdiff_t to_stride, real const *from, ptrdiff_t from_stride) {
-    square_row const a = *(square_row const *)from, b = *(square_row const *)(from + from_stride),
-                     c = *(square_row const *)(from + 2 * from_stride),
-                     d = *(square_row const *)(from + 3 * from_stride);
-    square_row const ab = FL_SHUFFLE(a, b, 0, 4, 1, 5), cd = FL_SHUFFLE(c, d, 0, 4, 1, 5),
-                     ef = FL_SHUFFLE(a, b, 2, 6, 3, 7), gh = FL_SHUFFLE(c, d, 2, 6, 3, 7);
-    *(square_row *)to = FL_SHUFFLE(ab, cd, 0, 1, 4, 5);
-    *(square_row *)(to + to_stride) = FL_SHUFFLE(ab, cd, 2, 3, 6, 7);
-    *(square_row *)(to + 2 * to_stride) = FL_SHUFFLE(ef, gh, 0, 1, 4, 5);
-    *(square_row *)(to + 3 * to_stride) = FL_SHUFFLE(ef, gh, 2, 3, 6, 7);
-}
-
-/* to[i][j] = from[j][i] for i < m, j < n. */
-FL_INLINE void transpose(real *restrict to, ptrdiff_t to_stride, real const *restrict from,
-                         ptrdiff_t from_stride, ptrdiff_t m, ptrdiff_t n) {
-    for (ptrdiff_t i = 0, height; i < m; i += height) {
-        height = m - i < 4 ? 1 : 4;
-        for (ptrdiff_t j = 0, width; j < n; j += width) {
-            width = height == 1 || n - j < 4 ? 1 : 4;
-            if (width == 4)
-                transpose_square(to + i * to_stride + j, to_stride, from + j * from_stride + i, from_stride);
-            else
-                for (ptrdiff_t k = i; k < i + height; k++)
-                    to[k * to_stride + j] = from[j * from_stride + k];
-        }
-    }
-}
+    real of[FL_PACKED_WIDTH][FL_TILE_ROWS];
+} packed_tile;
 
 /* From one packed row to the next: rows of a power of two would share a few sets of the caches. */
 static ptrdiff_t packed_stride(fl_call const *call) {
@@ -69,7 +33,7 @@ static ptrdiff_t packed_stride(fl_call const *call) {
         call, array, first, (last) - (first), for (ptrdiff_t top = 0, height; top < run; top += height) {    \
             height = run - top < FL_TILE_ROWS ? run - top : FL_TILE_ROWS;                                    \
             for (ptrdiff_t left = 0, width; left < (call)->columns; left += width) {                         \
-                width = (call)->columns - left < FL_TILE_COLUMNS ? (call)->columns - left : FL_TILE_COLUMNS; \
+                width = (call)->columns - left < FL_PACKED_WIDTH ? (call)->columns - left : FL_PACKED_WIDTH; \
                 char *const corner = address + top * stride + left * (array)->column_stride;                 \
                 real *const packed = memory + (done + top) * row_stride + left;                              \
                 BODY                                                                                         \
@@ -79,7 +43,7 @@ static ptrdiff_t packed_stride(fl_call const *call) {
 static void pack_columns(fl_call const *call, fl_array const *array, ptrdiff_t first, ptrdiff_t last,
                          real *memory) {
     ptrdiff_t const row_stride = packed_stride(call);
-    tile block;
+    packed_tile block;
     FL_FOR_EACH_TILE(
         call, array, first, last,
         char const *const next = left + width < call->columns ? corner + width * array->column_stride
@@ -90,18 +54,18 @@ static void pack_columns(fl_call const *call, fl_array const *array, ptrdiff_t f
             for (int k = 0; k <= FL_TILE_ROWS * 4; k += FL_LINE_BYTES)
                 __builtin_prefetch(next + c * array->column_stride + k);
             load(block.of[c], column, stride, height, array->storage, array->swapped);
-        } transpose(packed, row_stride, block.of[0], FL_TILE_ROWS, height, width);)
+        } transpose(block.of[0], FL_TILE_ROWS, width, height, packed, row_stride);)
 }
 
 static void unpack_columns(fl_call const *call, fl_array const *array, ptrdiff_t first, ptrdiff_t last,
                            real *memory) {
     ptrdiff_t const row_stride = packed_stride(call);
-    tile block;
+    packed_tile block;
     int const streamed = streams(call);
     FL_FOR_EACH_TILE(call, array, first, last,
                      for (ptrdiff_t r = 0; r < height; r += 4)
-                         transpose(block.of[0] + r, FL_TILE_ROWS, packed + r * row_stride, row_stride, width,
-                                   height - r < 4 ? height - r : 4);
+                         transpose(packed + r * row_stride, row_stride, height - r < 4 ? height - r : 4,
+                                   width, block.of[0] + r, FL_TILE_ROWS);
                      for (ptrdiff_t c = 0; c < width; c++)
                          store(corner + c * array->column_stride, block.of[c], stride, height, array->storage,
                                array->swapped, streamed);)

@@ -96,12 +96,12 @@ static void hold_columns(fl_call const *call, ptrdiff_t row, ptrdiff_t start, pt
 }
 
 /* From lanes to rows: vectors run across rows. */
-static void join_lanes(held_terms *terms, ptrdiff_t rows) {
+static void join_held_lanes(held_terms *terms, ptrdiff_t rows) {
     real held[FL_LANES][FL_TILE], top[FL_LANES][FL_TILE];
     transpose(terms->held[0], FL_LANES, rows, FL_LANES, held[0], FL_TILE);
     transpose(terms->top[0], FL_LANES, rows, FL_LANES, top[0], FL_TILE);
     for (ptrdiff_t r = 0; r < rows; r++) {
-        terms->others[r] = sum_first_lanes(terms->lane[r], FL_PAIRS);
+        terms->others[r] = sum_half_lanes(terms->lane[r]);
         terms->own[r] = 0;
         terms->maximum[r] = -INFINITY;
     }
@@ -134,7 +134,7 @@ static void hold_rows(fl_call const *call, ptrdiff_t row, ptrdiff_t rows, held_t
     if (call->columns <= FL_TASK_ELEMENTS) {
         for (ptrdiff_t r = 0; r < rows; r++)
             hold_columns(call, row + r, 0, call->columns, terms, r);
-        join_lanes(terms, rows);
+        join_held_lanes(terms, rows);
         return;
     }
     held_parts parts = {call, row, 0, terms};
@@ -146,7 +146,7 @@ static void hold_rows(fl_call const *call, ptrdiff_t row, ptrdiff_t rows, held_t
         ptrdiff_t const left = (call->columns - parts.start + FL_TASK_ELEMENTS - 1) / FL_TASK_ELEMENTS;
         ptrdiff_t const count = left < FL_TILE ? left : FL_TILE;
         fl_parallel_for(count, call->threads, hold_part, &parts);
-        join_lanes(terms, count);
+        join_held_lanes(terms, count);
         for (ptrdiff_t i = 0; i < count; i++) {
             fl_add(&others, terms->others[i]);
             fl_add(&others, (double)(terms->own[i] > own ? own : terms->own[i]));

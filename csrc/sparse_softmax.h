@@ -117,7 +117,7 @@ static void sum_part(void *argument, ptrdiff_t index) {
                   parts->label - column, &parts->window, lane, top, &odd);
     }
     add_groups(odd.z, odd.count, &parts->window, lane, top);
-    parts->sum[index] = sum_first_lanes(lane, FL_PAIRS);
+    parts->sum[index] = sum_half_lanes(lane);
     parts->top[index] = block_maximum(top, FL_LANES);
 }
 
