@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The pages and plots of docs/performance.json. Every figure in them comes from there."""
 
+import re
 import statistics
 from pathlib import Path
 
 from peers import MODULES
 from plan import SIZES
+from reasons import FASTER, NOT_MET
 from targets import CRITERIA, EXAMPLES, LIMIT, NATIVE, PERCENT, TITLES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -96,7 +98,9 @@ def targets(report):
         title = TITLES[criterion.target]
         lines.append([criterion.target, title, SHORT[criterion.operation], criterion.what, criterion.wanted(), *cells])
     head = ["", "work", "operation", "measure", "target", "worst row", "median", "rows that meet it", ""]
-    return table(head, lines, len(head))
+    missed = {criterion.target for criterion, line in zip(CRITERIA, lines, strict=True) if line[-1] == "not met"}
+    reasons = "\n".join(f"- {target}: {why}" for target, why in NOT_MET.items() if target in missed)
+    return f"{table(head, lines, len(head))}\n\nWhy not, and what was tried ([performance-notes.md](performance-notes.md) has more):\n\n{reasons}"
 
 
 def work(row):
@@ -105,17 +109,33 @@ def work(row):
     return f"{row['label']} {shape}{dtype}"
 
 
+def reason(row, peer):
+    """The letter of the first reason that names what is described so."""
+    described = f"{work(row)}, {row['operation']}, {peer}"
+    return next((letter for letter, (pattern, _) in FASTER.items() if re.search(pattern, described)), "none known")
+
+
 def faster(report):
     lines = [
-        [work(row), SHORT[row["operation"]], str(row["threads"]), name, f"{row['times'][name]['ratio']:.2f}"]
+        [
+            work(row),
+            SHORT[row["operation"]],
+            str(row["threads"]),
+            name,
+            f"{row['times'][name]['ratio']:.2f}",
+            reason(row, name),
+        ]
         for row in report["rows"]
         for name in row["peers"]
         if row["times"][name]["ratio"] < AHEAD
     ]
     if not lines:
         return "No peer is faster by more than 5 % in any row."
-    text = "Rows in which a peer takes less than 95 % of the time of fastloss."
-    return f"{text}\n\n{table(['loss', 'operation', 'threads', 'peer', 'its time / that of fastloss'], lines, 4)}"
+    used = {line[-1] for line in lines}
+    text = "Rows in which a peer takes less than 95 % of the time of fastloss, and why:"
+    reasons = "\n".join(f"- {letter}: {why}" for letter, (_, why) in FASTER.items() if letter in used)
+    head = ["loss", "operation", "threads", "peer", "its time / that of fastloss", "why"]
+    return f"{text}\n\n{reasons}\n\n{table(head, lines, 4)}"
 
 
 def limits(report):

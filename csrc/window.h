@@ -156,7 +156,7 @@ static void sum_terms(real const *term, ptrdiff_t rows, ptrdiff_t columns, doubl
         for (ptrdiff_t i = 0; i < rows * columns; i++)
             part[i] = (double)term[i];
     }
-    while (columns % 2 == 0) {
+    while (columns > 0 && columns % 2 == 0) {
         columns /= 2;
 #pragma omp simd
         for (ptrdiff_t i = 0; i < rows * columns; i++)
@@ -171,7 +171,7 @@ static void sum_terms(real const *term, ptrdiff_t rows, ptrdiff_t columns, doubl
     else if (columns > 1)
         sum_many(part, rows, columns, sum);
     for (ptrdiff_t r = 0; r < rows; r++)
-        sum[r] = (columns == 1 ? part[r] : sum[r]) * unit;
+        sum[r] = columns == 0 ? 0 : (columns == 1 ? part[r] : sum[r]) * unit;
 }
 
 #endif
