@@ -175,3 +175,11 @@ def test_a_weight_for_each_column(case, isa, dtype, rng, shape):
     assert loss(y, p) == pytest.approx(np.mean(losses), rel=1e-5 if dtype == "float32" else 1e-13)
     with pytest.raises(ValueError, match=rf"^{case.class_weight}: {len(weights) + 1} weights for {len(weights)} classes$"):
         case.make({case.class_weight: [*weights, 1.0]})(y, p)
+
+
+@pytest.mark.parametrize("case", [case for case in CLASS_CASES if case.sparse], indirect=True, ids=lambda case: case.name)
+def test_ignored_rows_need_no_classes(case):
+    loss = case.make(ignore_class=-1)
+    value, gradient = loss.value_and_grad(np.array([-1, -1]), np.zeros((2, 0), np.float32))
+    assert value == 0
+    assert gradient.shape == (2, 0)

@@ -13,10 +13,10 @@ import fastloss as fl
 import losses
 import render
 from cases import CASES, STRUCTURED
-from fastloss import base, config, reduction, registry
+from fastloss import _kernels, base, config, reduction, registry
 
 FAMILIES = [sys.modules[name] for name in sorted({cls.__module__ for cls in fl.losses.native_classes()})]
-MODULES = [base, config, reduction, registry, *FAMILIES]
+MODULES = [_kernels, base, config, reduction, registry, *FAMILIES]
 SECTIONS = ["Formula", "Args:", "Shapes:", "Raises:", "Accuracy:", "Example:"]
 
 
