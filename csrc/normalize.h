@@ -259,13 +259,16 @@ static void normalize_tile(fl_call const *call, real const *p, ptrdiff_t columns
                            class_rows *out) {
     double high[FL_TILE] = {0}, low[FL_TILE] = {0};
     (void)term;
-    for (ptrdiff_t c = 0; c < columns; c++)
+    for (ptrdiff_t c = 0; c < columns; c++) {
+        prefetch(out->next_true + c * FL_TILE, FL_TILE);
+        prefetch(out->next_pred + c * FL_TILE, FL_TILE);
 #pragma omp simd
         for (int j = 0; j < FL_TILE; j++) {
             double const add = (double)p[c * FL_TILE + j], sum = high[j] + add, part = sum - high[j];
             low[j] += (high[j] - (sum - part)) + (add - part);
             high[j] = sum;
         }
+    }
     normalize_bounds(call, out);
     for (int j = 0; j < FL_TILE; j++)
         normalize_entry((fl_sum){high[j], low[j]}, j, out);

@@ -63,7 +63,8 @@ void fl_parallel_for(ptrdiff_t count, int threads, fl_task task, void *context) 
     if (threads > count)
         threads = (int)count;
     if (threads > 1 && !forked && !omp_in_parallel()) {
-#pragma omp parallel for num_threads(threads) schedule(dynamic)
+        /* Long runs of tasks first: each thread reads memory in order. */
+#pragma omp parallel for num_threads(threads) schedule(guided)
         for (ptrdiff_t i = 0; i < count; i++)
             task(context, i);
         return;

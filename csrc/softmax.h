@@ -37,7 +37,8 @@ typedef struct {
 } held_terms;
 
 /* Whole groups. */
-FL_INLINE void hold_groups_as(real const *z, ptrdiff_t n, held_terms *terms, ptrdiff_t r, int const plain) {
+FL_INLINE void hold_groups_as(real const *z, ptrdiff_t n, real const *next, held_terms *terms, ptrdiff_t r,
+                              int const plain) {
     exp_window const window = terms->window[r];
     double sum[FL_PAIRS];
     real own[FL_LANES], most[FL_LANES];
@@ -49,6 +50,7 @@ FL_INLINE void hold_groups_as(real const *z, ptrdiff_t n, held_terms *terms, ptr
     }
     for (ptrdiff_t group = 0; group < n; group += FL_LANES) {
         real other[FL_LANES];
+        prefetch(next + group, FL_LANES);
 #pragma omp simd
         for (int j = 0; j < FL_LANES; j++) {
             real const term = term_of(z[group + j], &window, plain);
@@ -68,11 +70,12 @@ FL_INLINE void hold_groups_as(real const *z, ptrdiff_t n, held_terms *terms, ptr
     }
 }
 
-static void hold_groups(real const *z, ptrdiff_t n, held_terms *terms, ptrdiff_t r) {
+/* Meanwhile as much is loaded from next on. */
+static void hold_groups(real const *z, ptrdiff_t n, real const *next, held_terms *terms, ptrdiff_t r) {
     if (terms->window[r].plain)
-        hold_groups_as(z, n, terms, r, 1);
+        hold_groups_as(z, n, next, terms, r, 1);
     else
-        hold_groups_as(z, n, terms, r, 0);
+        hold_groups_as(z, n, next, terms, r, 0);
 }
 
 static void hold_columns(fl_call const *call, ptrdiff_t row, ptrdiff_t start, ptrdiff_t end,
@@ -86,12 +89,14 @@ static void hold_columns(fl_call const *call, ptrdiff_t row, ptrdiff_t start, pt
     }
     for (ptrdiff_t column = start; column < end; column += FL_BLOCK) {
         ptrdiff_t const n = end - column < FL_BLOCK ? end - column : FL_BLOCK, whole = n - n % FL_LANES;
-        real const *const z = view(call, &call->y_pred, (fl_block){row, 1, column, n}, scratch);
-        hold_groups(z, whole, terms, r);
+        fl_block const block = {row, 1, column, n};
+        real const *const z = view(call, &call->y_pred, block, scratch);
+        real const *const labels = in_place(call, &call->y_true, block);
+        hold_groups(z, whole, labels ? labels : z, terms, r);
         for (ptrdiff_t i = 0; i < FL_LANES && whole < n; i++)
             rest[i] = whole + i < n ? z[whole + i] : -INFINITY;
         if (whole < n)
-            hold_groups(rest, FL_LANES, terms, r);
+            hold_groups(rest, FL_LANES, rest, terms, r);
     }
 }
 
@@ -221,9 +226,11 @@ typedef struct {
 
 /* The sum of the terms of each row without the maximal ones, which are counted. */
 FL_INLINE void sum_tile(real const *z, ptrdiff_t columns, tile_windows const *windows, int const all_plain,
-                        real *term, double *others, real *ties) {
+                        real *term, double *others, real *ties, class_rows const *rows) {
     for (ptrdiff_t c = 0; c < columns; c++) {
         real other[FL_TILE];
+        prefetch(rows->next_true + c * FL_TILE, FL_TILE);
+        prefetch(rows->next_pred + c * FL_TILE, FL_TILE);
 #pragma omp simd
         for (int j = 0; j < FL_TILE; j++) {
             real const x = z[c * FL_TILE + j], maximum = windows->maximum[j], d = x - maximum;
@@ -267,9 +274,9 @@ static void softmax_tile(fl_call const *call, real const *z, ptrdiff_t columns, 
         wide += limit == maximum ? R(0) : R(1);
     }
     if (wide == R(0))
-        sum_tile(z, columns, &windows, 1, term, others, ties);
+        sum_tile(z, columns, &windows, 1, term, others, ties, out);
     else
-        sum_tile(z, columns, &windows, 0, term, others, ties);
+        sum_tile(z, columns, &windows, 0, term, others, ties, out);
 #pragma omp simd
     for (int j = 0; j < FL_TILE; j++)
         others[j] += windows.maximum[j] < INFINITY && ties[j] > R(0) ? (double)own[j] * ((double)ties[j] - 1)
