@@ -100,7 +100,8 @@ def targets(report):
     head = ["", "work", "operation", "measure", "target", "worst row", "median", "rows that meet it", ""]
     missed = {criterion.target for criterion, line in zip(CRITERIA, lines, strict=True) if line[-1] == "not met"}
     reasons = "\n".join(f"- {target}: {why}" for target, why in NOT_MET.items() if target in missed)
-    return f"{table(head, lines, len(head))}\n\nWhy not, and what was tried ([performance-notes.md](performance-notes.md) has more):\n\n{reasons}"
+    why = "Why not, and what was tried ([performance-notes.md](performance-notes.md) has more):"
+    return f"{table(head, lines, len(head))}\n\n{why}\n\n{reasons}"
 
 
 def work(row):

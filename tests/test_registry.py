@@ -23,7 +23,7 @@ PACKAGE = Path(fl.__file__).resolve().parent
 PLACES = ("csrc/losses/*.h", "csrc/losses.def", "src/fastloss/losses/*.py", "src/fastloss/cuda/elements.py",
           "tests/families/*.py", "tests/reference.py",
           "tests/test_cli.py", "tests/test_custom.py", "tests/test_names.py", "tests/wrong_calls.py",
-          "bench/peers/*.py", "bench/targets.py")  # fmt: skip
+          "bench/peers/*.py", "bench/targets.py", "bench/reasons.py")  # fmt: skip
 
 # Where they may not.
 SEARCHED = ("csrc", "src", "tests", "bench", "docs")
