@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Fixtures: every loss and its variants, every dtype, every instruction set this CPU and build have, a seed."""
 
+import os
+import sys
+
 import numpy as np
 import pytest
 
@@ -11,10 +14,25 @@ ISAS = tuple(_kernels.isas())
 
 
 def pytest_addoption(parser):
+    parser.addoption(
+        "--backend", choices=("cpu", "cuda", "simulator"), default="cpu",
+        help="what computes: arrays in memory, on a GPU, or in Numba's simulator of one",
+    )  # fmt: skip
     parser.addoption("--seed", type=int, default=0, help="seed of the sampled inputs; the tests must hold for any")
 
 
+def pytest_ignore_collect(collection_path, config):
+    # What is for a GPU is collected for one, and nothing else is.
+    if collection_path.name.startswith("test_") and collection_path.suffix == ".py":
+        return (collection_path.name == "test_cuda.py") == (config.getoption("backend") == "cpu") or None
+
+
 def pytest_configure(config):
+    if config.getoption("backend") == "simulator":
+        # Before Numba is imported.
+        os.environ["NUMBA_ENABLE_CUDASIM"] = "1"
+        # Its threads wait for each other all the time.
+        sys.setswitchinterval(1e-5)
     if not ISAS:
         raise pytest.UsageError("fastloss offers no instruction set: nothing would be tested")
 

@@ -44,6 +44,7 @@ class Kernel:
         pred_bounds: tuple[float, float] = ...,
         references: tuple[ArrayLike, ArrayLike] | None = None,
     ) -> None: ...
+    def describe(self) -> dict[str, Any]: ...
     def value(
         self,
         y_true: ArrayLike,

@@ -528,6 +528,7 @@ cdef class Kernel:
     cdef bint last_axis
     cdef readonly object axis
     cdef object references
+    cdef object on_device  # the same for arrays on a GPU, once there was one
 
     def __init__(self, str name, parameters=(), *, axis=-1, dtype=None, double label_scale=1.0,
                  double label_shift=0.0, bint shift_per_class=False, bint sign_labels=False, bint labels=False,
@@ -553,6 +554,40 @@ cdef class Kernel:
         self.pred_bounds = fl_bounds(pred_bounds[0], pred_bounds[1])
         self.bounded = (true_bounds, pred_bounds) != ((-INFINITY, INFINITY),) * 2
         self.references = references
+
+    def describe(self):
+        """The arguments of this kernel, and its kind and element."""
+        info = fl_losses[self.loss]
+        return {
+            "name": info.name.decode(),
+            "kind": info.kind_name.decode(),
+            "element": info.element.decode(),
+            "parameters": tuple([self.parameters[k] for k in range(FL_MAX_PARAMETERS)]),
+            "axis": self.axis,
+            "dtype": None if self.dtype < 0 else "float64" if self.dtype == FL_FLOAT64 else "float32",
+            "label_scale": self.label_scale,
+            "label_shift": self.label_shift,
+            "shift_per_class": bool(self.shift_per_class),
+            "sign_labels": bool(self.sign_labels),
+            "labels": bool(self.labels),
+            "ignore_class": self.ignore_class if self.has_ignore_class else None,
+            "class_weight": self.class_weight,
+            "weight_name": self.weight_name,
+            "true_bounds": (self.true_bounds.low, self.true_bounds.high),
+            "pred_bounds": (self.pred_bounds.low, self.pred_bounds.high),
+            "references": self.references,
+        }
+
+    cdef object elsewhere(self, object y_pred):
+        """What computes on the memory that y_pred is in, or None: this does."""
+        if not _validate.is_on_device(y_pred):
+            return None
+        if self.on_device is None:
+            # Not before there is such an array.
+            from fastloss.cuda import kernel_on_device
+
+            self.on_device = kernel_on_device(self.describe())
+        return self.on_device
 
     cdef inline bint is_sparse(self):
         """Whether y_true lacks y_pred's axis."""
@@ -818,6 +853,10 @@ cdef class Kernel:
     cpdef value(self, y_true, y_pred, sample_weight, mask, int reduction):
         """The reduced value, or the weighted losses of the samples."""
         cdef fl_call call
+        if not cnp.PyArray_Check(y_pred):
+            other = self.elsewhere(y_pred)
+            if other is not None:
+                return other.value(y_true, y_pred, sample_weight, mask, reduction)
         cdef Prepared p = self.prepare(&call, y_true, y_pred, sample_weight, mask)
         cdef fl_totals totals = fl_totals(0, 0, 0, 0, 0, 0, 0)
         cdef fl_reduction kind = <fl_reduction>self.effective(p, <fl_reduction>reduction)
@@ -829,6 +868,10 @@ cdef class Kernel:
     cpdef value_and_grad(self, y_true, y_pred, sample_weight, mask, int reduction, out):
         """The value, and its gradient with respect to y_pred."""
         cdef fl_call call
+        if not cnp.PyArray_Check(y_pred):
+            other = self.elsewhere(y_pred)
+            if other is not None:
+                return other.value_and_grad(y_true, y_pred, sample_weight, mask, reduction, out)
         cdef Prepared p = self.prepare(&call, y_true, y_pred, sample_weight, mask)
         cdef fl_totals totals = fl_totals(0, 0, 0, 0, 0, 0, 0)
         cdef fl_reduction kind = <fl_reduction>self.effective(p, <fl_reduction>reduction)
@@ -842,6 +885,10 @@ cdef class Kernel:
     def grad_and_hess(self, y_true, y_pred, sample_weight, out):
         """Gradient and Hessian diagonal of each element's own loss, times the weights."""
         cdef fl_call call
+        if not cnp.PyArray_Check(y_pred):
+            other = self.elsewhere(y_pred)
+            if other is not None:
+                return other.grad_and_hess(y_true, y_pred, sample_weight, out)
         cdef Prepared p = self.prepare(&call, y_true, y_pred, sample_weight, None)
         cdef fl_totals totals = fl_totals(0, 0, 0, 0, 0, 0, 0)
         gradient_out, hessian_out = _validate.output_pair(out)

@@ -33,6 +33,31 @@ def is_numeric(dtype):
     return dtype.kind in "biu" or (dtype.kind == "f" and dtype.itemsize in (2, 4, 8)) or dtype.name == "bfloat16"
 
 
+def is_on_device(value):
+    """Whether this is an array on a GPU, of whatever library."""
+    if hasattr(type(value), "__cuda_array_interface__"):
+        # PyTorch has the attribute for what lies in memory too, and raises for what needs a gradient.
+        return getattr(value, "is_cuda", True)
+    if hasattr(type(value), "__cuda_ndarray__"):
+        return True
+    device = getattr(type(value), "__dlpack_device__", None)
+    return device is not None and not isinstance(value, np.ndarray) and int(device(value)[0]) in (2, 13)
+
+
+def not_on_device(name, value):
+    """The error of an array in memory beside one on a GPU."""
+    return TypeError(
+        f"{name}: {type(value).__name__} beside a y_pred on a GPU, expected an array on the GPU: nothing is moved there"
+    )
+
+
+def not_supported(name, dtype):
+    """The error of a dtype that the kernels do not read."""
+    return TypeError(
+        f"{name}: dtype {dtype} is not supported; expected bool, an integer, float16, bfloat16, float32 or float64"
+    )
+
+
 def _is_masked(value):
     # A masked array comes from numpy.ma, which is not imported just to ask.
     return "numpy.ma" in sys.modules and isinstance(value, np.ma.MaskedArray)
@@ -42,6 +67,8 @@ def as_array(name, value):
     """`value` as an array that the kernels read, without a copy where possible."""
     if value is None:
         raise TypeError(f"{name}: expected an array, got None")
+    if is_on_device(value):
+        raise TypeError(f"{name}: an array on a GPU beside a y_pred in memory, expected a NumPy array: nothing is moved here")
     if _is_masked(value):
         raise TypeError(f"{name}: masked arrays are not supported; pass the data, and mask=~array.mask")
     try:
@@ -52,10 +79,7 @@ def as_array(name, value):
     if not is_numeric(array.dtype):
         if not isinstance(value, np.ndarray):
             refuse_objects(name, value)
-        raise TypeError(
-            f"{name}: dtype {array.dtype} is not supported; expected bool, an integer, float16, bfloat16, "
-            "float32 or float64"
-        )
+        raise not_supported(name, array.dtype)
     return array
 
 
@@ -335,27 +359,42 @@ def per_sample(name, value, shape):
         ) from None
 
 
+def _index(place, shape):
+    return tuple(int(i) for i in np.unravel_index(place, shape)) if shape else ()
+
+
 def bad_label(y_true, row, shape, classes):
     """The error of a label that is no class."""
-    index = tuple(int(i) for i in np.unravel_index(row, shape)) if shape else ()
+    index = _index(row, shape)
     value = y_true[index].item() if y_true.dtype.kind != "V" else float(y_true[index])
+    return bad_label_at(value, row, shape, classes)
+
+
+def bad_label_at(value, row, shape, classes):
+    """The same of a label that was read before."""
+    index = _index(row, shape)
     wanted = f"an integer from 0 to {classes - 1}" if classes else "no label: y_pred has no classes"
     return InputError(f"y_true: label {value!r} at index {index}, expected {wanted}", "y_true", index, value)
 
 
 def out_of_bounds(name, array, place, axes, low, high):
     """The error of an element out of bounds: the one at `place` of the array with these axes moved last."""
-    position = np.unravel_index(place, array.shape)
-    value = float(array[position])
-    order = _order(array.ndim, axes or ())
-    index = tuple(int(position[order.index(d)]) for d in range(array.ndim))
+    return out_of_bounds_at(name, array[np.unravel_index(place, array.shape)], place, array.shape, axes, low, high)
+
+
+def out_of_bounds_at(name, element, place, shape, axes, low, high):
+    """The same of an element that was read before."""
+    position = np.unravel_index(place, shape)
+    value = float(element)
+    order = _order(len(shape), axes or ())
+    index = tuple(int(position[order.index(d)]) for d in range(len(shape)))
     if low > 0:
         wanted = "a number > 0"
     elif high < FINITE[1]:
         wanted = f"a number from {low:g} to {high:g}"
     else:
         wanted = f"a {'finite ' if high == FINITE[1] else ''}number >= {low:g}"
-    return InputError(f"{name}: {array[position]} at index {index}, expected {wanted}", name, index, value)
+    return InputError(f"{name}: {element} at index {index}, expected {wanted}", name, index, value)
 
 
 def no_class(ignore_class, classes):
@@ -370,9 +409,19 @@ def wrong_count(name, count, columns):
 
 def bad_weight(sample_weight, row, shape):
     """The error of a weight that is not a number."""
-    index = tuple(int(i) for i in np.unravel_index(row, shape)) if shape else ()
-    value = float(sample_weight[index])
+    return bad_weight_at(float(sample_weight[_index(row, shape)]), row, shape)
+
+
+def bad_weight_at(value, row, shape):
+    """The same of a weight that was read before."""
+    index = _index(row, shape)
     return InputError(f"sample_weight: {value!r} at index {index}, expected a number", "sample_weight", index, value)
+
+
+def bad_mask_at(row, shape):
+    """The error of a number in a mask on a GPU that is neither 0 nor 1."""
+    index = _index(row, shape)
+    return InputError(f"mask: another number at index {index}, expected True, False, 0 or 1", "mask", index, math.nan)
 
 
 def sequences(y_true, y_pred):

@@ -9,7 +9,7 @@ import numpy as np
 
 from fastloss import _kernels, _validate
 
-OPTIONAL = ("ml_dtypes", "matplotlib", "torch", "jax", "tensorflow", "keras", "cupy", "numba", "dask")
+OPTIONAL = ("ml_dtypes", "matplotlib", "torch", "jax", "tensorflow", "keras", "cupy", "numba", "numba_cuda", "dask")
 
 
 @contextmanager
@@ -54,7 +54,7 @@ def get_cmake_dir():
 
 
 def show_config():
-    """What this build is: version, compiler, instruction sets, threads, optional libraries found.
+    """What this build is: version, compiler, instruction sets, threads, GPUs, optional libraries found.
 
     Returns:
         A dict; printed by `fastloss info`.
@@ -66,6 +66,8 @@ def show_config():
     # Not at import, which it would slow down.
     import importlib.metadata
     import importlib.util
+
+    from fastloss import cuda
 
     found = {}
     for name in OPTIONAL:
@@ -82,5 +84,6 @@ def show_config():
         "threads": _kernels.get_num_threads(),
         "python": platform.python_version(),
         "numpy": np.__version__,
+        "gpu": cuda.describe(),
         "optional": found,
     }

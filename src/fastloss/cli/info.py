@@ -7,8 +7,8 @@ import fastloss as fl
 def add_parser(subparsers):
     return subparsers.add_parser(
         "info",
-        help="print version, compiler, instruction sets, threads and optional libraries",
-        description="Print version, compiler, instruction sets, threads and optional libraries.",
+        help="print version, compiler, instruction sets, threads, GPUs and optional libraries",
+        description="Print version, compiler, instruction sets, threads, GPUs and optional libraries.",
     )
 
 

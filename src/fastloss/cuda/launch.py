@@ -1,0 +1,267 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Kernels become machine code, are kept in memory and on disk, and are launched; or run in Numba's simulator.
+
+A kernel is a maker (a function of a specification that returns a Python function and the types of its arguments) and a
+specification. Machine code goes straight to the driver, whose launch takes a few microseconds, and is kept in the user's
+cache folder (FASTLOSS_CACHE_DIR), so that a process compiles nothing that was compiled before.
+"""
+
+import ctypes
+import hashlib
+import os
+import struct
+import threading
+from contextlib import contextmanager
+from functools import cache, lru_cache
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+
+from fastloss.cuda import _numba
+
+# Threads of a block at most, by the number of bytes of a real: what registers allow.
+THREADS = {"float32": 1024, "float64": 512}
+
+_FORMATS = {"int64": "q", "int32": "i4x", "float32": "f4x", "float64": "d"}
+
+
+class Memory:
+    """Where an array begins, for a kernel: an address, and how many elements of its storage there are."""
+
+    __slots__ = ("address", "count", "owner")
+
+    def __init__(self, address, count, owner=None):
+        self.address, self.count, self.owner = address, count, owner
+
+
+NOTHING = Memory(0, 0)
+
+
+def folder():
+    """Where machine code is kept."""
+    chosen = os.environ.get("FASTLOSS_CACHE_DIR")
+    return Path(chosen) if chosen else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fastloss"
+
+
+@cache
+def _fingerprint():
+    """Of all that machine code depends on besides the kernel."""
+    from importlib.metadata import version
+
+    digest = hashlib.sha256("".join(version(name) for name in ("numba-cuda", "numba", "cuda-bindings")).encode())
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest
+
+
+def compile_to_ptx(make, spec, threads, capability):
+    """PTX of a kernel, the name of its entry, and the types of its arguments."""
+    function, arguments = make(SimpleNamespace(**dict(spec)))
+    ptx, entry = _numba.compile_kernel(function, arguments, capability, (threads, 1))
+    return ptx, entry, arguments
+
+
+def assemble(ptx, capability):
+    """Machine code from PTX, and what the assembler says of it."""
+    from cuda.bindings import nvjitlink
+
+    options = [f"-arch=sm_{capability[0]}{capability[1]}", "-O3", "-verbose"]
+    handle = nvjitlink.create(len(options), options)
+    try:
+        code = ptx.encode()
+        nvjitlink.add_data(handle, nvjitlink.InputType.PTX, code, len(code), "fastloss")
+        nvjitlink.complete(handle)
+        cubin = bytearray(nvjitlink.get_linked_cubin_size(handle))
+        nvjitlink.get_linked_cubin(handle, cubin)
+        log = bytearray(nvjitlink.get_info_log_size(handle))
+        nvjitlink.get_info_log(handle, log)
+    finally:
+        nvjitlink.destroy(handle)
+    return bytes(cubin), bytes(log).decode(errors="replace")
+
+
+def _machine_code(make, spec, threads, capability):
+    """(machine code, entry, types of the arguments), from the disk or compiled."""
+    key = _fingerprint().copy()
+    key.update(repr((make.__module__, make.__name__, spec, threads, capability)).encode())
+    path = folder() / f"{key.hexdigest()}.cubin"
+    try:
+        entry, arguments, code = path.read_bytes().split(b"\n", 2)
+        return code, entry, arguments.decode().split()
+    except (OSError, ValueError):
+        pass
+    ptx, entry, arguments = compile_to_ptx(make, spec, threads, capability)
+    code, _ = assemble(ptx, capability)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}")
+        part.write_bytes(entry.encode() + b"\n" + " ".join(arguments).encode() + b"\n" + code)
+        part.replace(path)
+    except OSError:
+        # It is compiled again next time.
+        pass
+    return code, entry.encode(), arguments
+
+
+class _Simulator:
+    """Kernels as Python threads, on arrays in host memory."""
+
+    capability, name = (0, 0), "Numba's simulator"
+    shared_bytes = 1 << 20
+    # Threads of a block: each is one of Python.
+    threads = 4
+
+    def __init__(self):
+        self.words = np.zeros(_word_count(), np.int64)
+        self.words_memory = Memory(self.words.ctypes.data, self.words.size, self.words)
+
+    def launch(self, make, spec, threads, grid, block, shared, stream, arguments):
+        function, types = _simulated(make, spec)
+        values = [
+            _seen(argument, kind[:-1]) if kind.endswith("*") else _numba.STORAGES[kind].type(argument)
+            for kind, argument in zip(types, arguments, strict=True)
+        ]
+        function[grid, block, 0, shared](*values)
+
+    def synchronize(self, stream):
+        pass
+
+
+@lru_cache(maxsize=None)
+def _simulated(make, spec):
+    function, types = make(SimpleNamespace(**dict(spec)))
+    return _numba.simulated_kernel(function), types
+
+
+def _seen(memory, storage):
+    """Memory as the 1-D array that kernels index."""
+    dtype = _numba.STORAGES[storage]
+    if memory.count == 0:
+        return np.zeros(1, dtype)
+    block = (ctypes.c_char * (memory.count * dtype.itemsize)).from_address(memory.address)
+    return np.frombuffer(block, dtype)
+
+
+def _word_count():
+    from fastloss.cuda.totals import WORDS
+
+    return WORDS
+
+
+class _Device:
+    """One GPU, through the driver."""
+
+    def __init__(self, ordinal):
+        from cuda.bindings import driver
+
+        self.driver, self.ordinal = driver, ordinal
+        self.device = _checked(driver.cuDeviceGet(ordinal))
+        self.context = _checked(driver.cuDevicePrimaryCtxRetain(self.device))
+        attribute = driver.CUdevice_attribute
+        self.capability = tuple(
+            _checked(driver.cuDeviceGetAttribute(a, self.device))
+            for a in (
+                attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR,
+                attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR,
+            )
+        )
+        self.shared_bytes = _checked(
+            driver.cuDeviceGetAttribute(attribute.CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN, self.device)
+        )
+        self.name = _checked(driver.cuDeviceGetName(256, self.device)).split(b"\0")[0].decode()
+        self.threads = None
+        self._kernels = {}
+        self._lock = threading.Lock()
+        with self.current():
+            # The host reads the error word without asking the device: it lies in its own memory.
+            flags = driver.CU_MEMHOSTALLOC_PORTABLE | driver.CU_MEMHOSTALLOC_DEVICEMAP
+            address = int(_checked(driver.cuMemHostAlloc(8 * _word_count(), flags)))
+        self.words = np.frombuffer((ctypes.c_char * (8 * _word_count())).from_address(address), np.int64)
+        self.words[:] = 0
+        self.words_memory = Memory(address, self.words.size)
+
+    @contextmanager
+    def current(self):
+        """Within the block this device is that of the thread."""
+        pushed = int(_checked(self.driver.cuCtxGetCurrent())) != int(self.context)
+        if pushed:
+            _checked(self.driver.cuCtxPushCurrent(self.context))
+        try:
+            yield
+        finally:
+            if pushed:
+                _checked(self.driver.cuCtxPopCurrent())
+
+    def _kernel(self, make, spec, threads):
+        key = make, spec
+        found = self._kernels.get(key)
+        if found is None:
+            with self._lock:
+                found = self._kernels.get(key) or self._load(make, spec, threads)
+                self._kernels[key] = found
+        return found
+
+    def _load(self, make, spec, threads):
+        driver = self.driver
+        code, entry, arguments = _machine_code(make, spec, threads, self.capability)
+        library = _checked(driver.cuLibraryLoadData(code, [], [], 0, [], [], 0))
+        kernel = _checked(driver.cuLibraryGetKernel(library, entry))
+        function = _checked(driver.cuKernelGetFunction(kernel))
+        static = _checked(
+            driver.cuFuncGetAttribute(driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES, function)
+        )
+        most = driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+        _checked(driver.cuFuncSetAttribute(function, most, self.shared_bytes - static))
+        pointers = [kind.endswith("*") for kind in arguments]
+        form = "=" + "".join("Q" if p else _FORMATS[kind] for p, kind in zip(pointers, arguments, strict=True))
+        offsets = 8 * np.arange(len(arguments), dtype=np.uint64)
+        return library, function, pointers, form, offsets
+
+    def launch(self, make, spec, threads, grid, block, shared, stream, arguments):
+        with self.current():
+            _, function, pointers, form, offsets = self._kernel(make, spec, threads)
+            values = [a.address if p else a for p, a in zip(pointers, arguments, strict=True)]
+            packed = np.frombuffer(bytearray(struct.pack(form, *values)), np.uint8)
+            places = offsets + np.uint64(packed.ctypes.data)
+            _checked(
+                self.driver.cuLaunchKernel(function, grid, 1, 1, *block, 1, shared, stream, places.ctypes.data, 0)
+            )
+
+    def synchronize(self, stream):
+        with self.current():
+            _checked(self.driver.cuStreamSynchronize(stream))
+
+
+def _checked(answer):
+    """What the driver returned after its error code."""
+    code, *values = answer
+    if int(code) != 0:
+        raise RuntimeError(f"CUDA: {code.name}")
+    return values[0] if len(values) == 1 else values
+
+
+@cache
+def device(ordinal):
+    """The device of that number; under the simulator there is one."""
+    return _Simulator() if _numba.SIMULATED else _Device(ordinal)
+
+
+def device_of(address):
+    """The number of the device that holds an address."""
+    if _numba.SIMULATED:
+        return 0
+    from cuda.bindings import driver
+
+    attribute = driver.CUpointer_attribute.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
+    return int(_checked(driver.cuPointerGetAttribute(attribute, address)))
+
+
+def device_count():
+    """How many devices the driver offers."""
+    if _numba.SIMULATED:
+        return 1
+    from cuda.bindings import driver
+
+    _checked(driver.cuInit(0))
+    return int(_checked(driver.cuDeviceGetCount()))

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Losses of a row that are functions of a few sums over it, or of a sum and a maximum: value and gradient, in float64."""
+
+import math
+
+from fastloss.cuda._numba import REALS, cuda, device, fused_multiply_add, int64, load, store
+from fastloss.cuda.elements import ELEMENTS, ROW_FUNCTIONS
+from fastloss.cuda.numerics import (
+    BAD_PRED,
+    BAD_TRUE,
+    ENTRIES,
+    NOWHERE,
+    PARTS,
+    adder,
+    block_results,
+    find_bad,
+    joined,
+    row_maximum,
+    row_sum,
+    two_sum,
+    with_four_parameters,
+)
+
+
+def rows(spec):
+    """The kernel: a row is worked on by blockDim.x threads, blockDim.y rows by a block."""
+    kind, loss_kind, width = REALS["float64"], REALS[spec.real], spec.width
+    load_true, load_pred = load(spec.y_true, "float64", width), load(spec.y_pred, "float64", width)
+    load_one_true, load_one_pred = load(spec.y_true, "float64", 1), load(spec.y_pred, "float64", 1)
+    put, put_one = store(spec.gradient, "float64", width), store(spec.gradient, "float64", 1)
+    element = device(ELEMENTS[spec.element])
+    of_row = with_four_parameters(ROW_FUNCTIONS[f"{spec.element}_row"], 5)
+    derivative = device(ROW_FUNCTIONS[f"{spec.element}_derivative"])
+    add_one, finish, fma = adder(1), block_results("float64"), fused_multiply_add("float64")
+    sum_of_row, maximum_of_row = row_sum("float64"), row_maximum("float64")
+    has_maximum, want_gradient, want_losses = spec.has_maximum, spec.want_gradient, spec.want_losses
+    weighted, bounded, infinite = spec.weighted, spec.bounded, math.inf
+
+    @device
+    def collect(count, sums, y_true, y_pred, label_scale, label_shift):
+        """Adds elements to the sums of a thread."""
+        s1, e1, s2, e2, s3, e3, most, ties, unordered = sums
+        for k in range(width):
+            if k < count:
+                a, b, c, candidate = element(kind, fma(label_scale, y_true[k], label_shift), y_pred[k])
+                s1, error = two_sum(s1, a)
+                e1 += error
+                if has_maximum:
+                    ties = kind(0) if candidate > most else ties
+                    ties += kind(1) if candidate >= most else kind(0)
+                    most = candidate if candidate > most else most
+                    unordered = candidate if candidate != candidate else unordered
+                else:
+                    s2, error = two_sum(s2, b)
+                    e2 += error
+                    s3, error = two_sum(s3, c)
+                    e3 += error
+        return s1, e1, s2, e2, s3, e3, most, ties, unordered
+
+    @device
+    def derive(count, y_true, y_pred, label_scale, label_shift, most, first, second, scale):
+        """Elements become their derivatives."""
+        for k in range(width):
+            if k < count:
+                y = fma(label_scale, y_true[k], label_shift)
+                _, _, _, candidate = element(kind, y, y_pred[k])
+                gradient = kind(derivative(kind, y, y_pred[k], candidate == most, first, second))
+                y_pred[k] = kind(0) if scale == kind(0) else gradient * scale
+
+    def kernel(y_true, y_pred, gradient, weights, factor_at, count, columns, factor, label_scale, label_shift, a, b, c, d,
+               true_low, true_high, pred_low, pred_high, partials, bad_places, losses):  # fmt: skip
+        shared = cuda.shared.array(ENTRIES, kind)
+        places = cuda.shared.array(PARTS, int64)
+        labels = cuda.local.array(width, kind)
+        buffer = cuda.local.array(width, kind)
+        own, threads = int64(cuda.threadIdx.x), int64(cuda.blockDim.x)
+        block_high, block_low = kind(0), kind(0)
+        place = int64(NOWHERE)
+        if weighted:
+            factor = factor * factor_at[0]
+        for block in range(int64(cuda.blockIdx.x) * cuda.blockDim.y, count, int64(cuda.gridDim.x) * cuda.blockDim.y):
+            row = block + cuda.threadIdx.y
+            # Threads beyond the last row take part in its reductions, of nothing.
+            extent = columns if row < count else int64(0)
+            base = row * columns
+            weight = kind(1)
+            if weighted and row < count:
+                weight = weights[row]
+            counted = weight != kind(0)
+            head = (-base) & (width - 1)
+            head = extent if extent < head else head
+            vectors = (extent - head) // width
+            rest = extent - vectors * width
+            none = kind(0)
+            sums = (none, none, none, none, none, none, kind(-infinite), none, none)
+            for v in range(own, vectors, threads):
+                index = base + head + v * width
+                load_true(y_true, index, labels)
+                load_pred(y_pred, index, buffer)
+                if bounded and counted:
+                    for k in range(width):
+                        place = find_bad(labels[k], true_low, true_high, BAD_TRUE, index + k, place)
+                        place = find_bad(buffer[k], pred_low, pred_high, BAD_PRED, index + k, place)
+                sums = collect(width, sums, labels, buffer, label_scale, label_shift)
+            for i in range(own, rest, threads):
+                index = base + (i if i < head else i + vectors * width)
+                load_one_true(y_true, index, labels)
+                load_one_pred(y_pred, index, buffer)
+                if bounded and counted:
+                    place = find_bad(labels[0], true_low, true_high, BAD_TRUE, index, place)
+                    place = find_bad(buffer[0], pred_low, pred_high, BAD_PRED, index, place)
+                sums = collect(1, sums, labels, buffer, label_scale, label_shift)
+            high, low = sum_of_row(sums[0], sums[1], shared)
+            s1 = joined(high, low)
+            s2, s3, most, ties = none, none, none, none
+            if has_maximum:
+                most = maximum_of_row(sums[6], shared)
+                ties, _ = sum_of_row(sums[7] if sums[6] == most else none, none, shared)
+                unordered, _ = sum_of_row(sums[8], none, shared)
+                most = most + unordered
+            else:
+                high, low = sum_of_row(sums[2], sums[3], shared)
+                s2 = joined(high, low)
+                high, low = sum_of_row(sums[4], sums[5], shared)
+                s3 = joined(high, low)
+            value, first, second = of_row(kind, s1, s2, s3, most, ties, a, b, c, d)
+            if own == 0 and row < count:
+                buffer[0] = kind(value) * weight if counted else none
+                block_high, block_low = add_one(block_high, block_low, buffer)
+                if want_losses:
+                    losses[row] = loss_kind(buffer[0])
+            if want_gradient:
+                scale = weight * factor
+                for v in range(own, vectors, threads):
+                    index = base + head + v * width
+                    load_true(y_true, index, labels)
+                    load_pred(y_pred, index, buffer)
+                    derive(width, labels, buffer, label_scale, label_shift, most, kind(first), kind(second), scale)
+                    put(gradient, index, buffer)
+                for i in range(own, rest, threads):
+                    index = base + (i if i < head else i + vectors * width)
+                    load_one_true(y_true, index, labels)
+                    load_one_pred(y_pred, index, buffer)
+                    derive(1, labels, buffer, label_scale, label_shift, most, kind(first), kind(second), scale)
+                    put_one(gradient, index, buffer)
+        finish(block_high, block_low, place, shared, places, partials, bad_places)
+
+    arguments = [
+        f"{spec.y_true}*", f"{spec.y_pred}*", f"{spec.gradient}*", "float64*", "float64*",
+        "int64", "int64",  # rows, columns
+        *["float64"] * 11,  # factor, label_scale, label_shift, four parameters, bounds of y_true and y_pred
+        "float64*", "int64*",  # sums and first bad row of each block
+        f"{spec.real}*",
+    ]  # fmt: skip
+    return kernel, arguments

@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Losses of the log-probability of an integer label, from logits: value and gradient.
+
+As csrc/sparse_softmax.h: a row is reduced to the term of its label, t, and the sum O of the others, so that a confident
+right prediction keeps all its digits: -log p = log1p(O/t), p_j = t_j/(O + t), 1 - p = O/(O + t). A row is read from
+memory once. Every thread keeps a window of exponents of its own while it reads, and moves it when a logit exceeds
+it; the windows are brought together when the maximum of the row is known. For the gradient the row is kept in shared
+memory, as much of it as fits, where each thread finds what it has put there; the rest is read again.
+
+The label is looked for once a vector, and its gradient is written last, by the thread that has it.
+"""
+
+import math
+
+from fastloss.cuda._numba import REALS, copy, cuda, device, int64, load, shared_type, store
+from fastloss.cuda.elements import ELEMENTS
+from fastloss.cuda.numerics import (
+    BAD_LABEL,
+    ENTRIES,
+    NOWHERE,
+    PARTS,
+    PLACES,
+    adder,
+    block_results,
+    joined,
+    label_loader,
+    row_maximum,
+    row_sum,
+    window,
+    with_four_parameters,
+)
+
+
+def rows(spec):
+    """The kernel: a row is worked on by blockDim.x threads, blockDim.y rows by a block."""
+    kind, width = REALS[spec.real], spec.width
+    load_pred, load_one = load(spec.y_pred, spec.real, width), load(spec.y_pred, spec.real, 1)
+    put, put_one, keep = store(spec.gradient, spec.real, width), store(spec.gradient, spec.real, 1), copy(spec.y_pred, width)
+    add, add_one, finish = adder(width), adder(1), block_results(spec.real)
+    label_of, sum_of_row, maximum_of_row = label_loader(spec.y_true), row_sum(spec.real), row_maximum(spec.real)
+    element = with_four_parameters(ELEMENTS[spec.element], 1)
+    w = window(spec.real)
+    fits, exponent, offset_of, floor_of, limit_of = w.fits, w.exponent, w.offset, w.floor, w.limit
+    term, rescaled, relative_term, far_log = w.term, w.rescaled, w.relative_term, w.far_log
+    least, infinite, nan = w.least, math.inf, math.nan
+    want_gradient, want_losses, weighted, class_weighted = (
+        spec.want_gradient, spec.want_losses, spec.weighted, spec.class_weights,
+    )  # fmt: skip
+    unknown_exponent = -(2.0**21)
+    storage = shared_type(spec.y_pred)
+
+    @device
+    def collect(buffer, count, skip, high, low, top, k, offset, floor, limit):
+        """What `count` logits of the buffer add: not that at `skip`, if it is one of them."""
+        most = buffer[0]
+        if not most == most:
+            most = kind(-infinite)
+        for j in range(1, width):
+            most = buffer[j] if j < count and buffer[j] > most else most
+        if most > limit:
+            moved = exponent(most)
+            high, low = rescaled(high, k - moved), rescaled(low, k - moved)
+            k, offset, floor, limit = moved, offset_of(moved), floor_of(moved), limit_of(moved)
+        top = most if most > top else top
+        if skip >= 0 and skip < count:
+            for j in range(width):
+                buffer[j] = kind(-infinite) if j == skip else buffer[j]
+        for j in range(width):
+            buffer[j] = term(buffer[j], offset, floor) if j < count else kind(0)
+        return high, low, top, k, offset, floor, limit
+
+    def kernel(y_true, y_pred, gradient, weights, class_weights, factor_at, count, columns, kept, factor, a, b, c, d,
+               partials, bad_places, losses):  # fmt: skip
+        shared = cuda.shared.array(ENTRIES, kind)
+        places = cuda.shared.array(PARTS, int64)
+        cache = cuda.shared.array(0, storage)
+        buffer = cuda.local.array(width, kind)
+        own, threads = int64(cuda.threadIdx.x), int64(cuda.blockDim.x)
+        cached = int64(cuda.threadIdx.y) * kept * width
+        block_high, block_low = kind(0), kind(0)
+        place = int64(NOWHERE)
+        if weighted:
+            factor = factor * kind(factor_at[0])
+        for block in range(int64(cuda.blockIdx.x) * cuda.blockDim.y, count, int64(cuda.gridDim.x) * cuda.blockDim.y):
+            row = block + cuda.threadIdx.y
+            # Threads beyond the last row take part in its reductions, of nothing.
+            extent = columns if row < count else int64(0)
+            base = row * columns
+            weight, label = kind(1), int64(-1)
+            if row < count:
+                label = label_of(y_true, row)
+                if weighted:
+                    weight = kind(weights[row])
+            wrong = weight != kind(0) and row < count and (label < 0 or label >= columns)
+            if wrong:
+                found = row * PLACES + BAD_LABEL
+                place = found if found < place else place
+            if weight == kind(0) or wrong:
+                label = int64(-1)
+            logit = kind(0)
+            if label >= 0:
+                load_one(y_pred, base + label, buffer)
+                logit = buffer[0]
+                if class_weighted:
+                    weight = weight * kind(class_weights[label])
+            head = (-base) & (width - 1)
+            head = extent if extent < head else head
+            vectors = (extent - head) // width
+            first_after = head + vectors * width
+
+            high, low, top, k = kind(0), kind(0), kind(-infinite), kind(unknown_exponent)
+            # Until there is a window, terms are 0.
+            offset, floor, limit = offset_of(kind(0)), kind(infinite), kind(-infinite)
+            for v in range(own, vectors, threads):
+                column = head + v * width
+                load_pred(y_pred, base + column, buffer)
+                if want_gradient and v < kept:
+                    keep(y_pred, base + column, cache, cached + v * width)
+                high, low, top, k, offset, floor, limit = collect(
+                    buffer, width, label - column, high, low, top, k, offset, floor, limit
+                )
+                high, low = add(high, low, buffer)
+            for i in range(own, extent - vectors * width, threads):
+                column = i if i < head else i + vectors * width
+                load_one(y_pred, base + column, buffer)
+                high, low, top, k, offset, floor, limit = collect(
+                    buffer, 1, label - column, high, low, top, k, offset, floor, limit
+                )
+                high, low = add_one(high, low, buffer)
+            top = logit if label >= 0 and logit > top else top
+            top = maximum_of_row(top, shared)
+            has_window = fits(top)
+            base_k = exponent(top)
+            offset, floor = offset_of(base_k), floor_of(base_k)
+            if has_window:
+                high, low = rescaled(high, k - base_k), rescaled(low, k - base_k)
+                own_term = term(logit, offset, floor)
+            else:
+                # The same for all threads of a row, which read it again.
+                high, low = kind(0), kind(0)
+                for column in range(own, extent, threads):
+                    load_one(y_pred, base + column, buffer)
+                    buffer[0] = kind(0) if column == label else relative_term(buffer[0], top)
+                    high, low = add_one(high, low, buffer)
+                own_term = relative_term(logit, top) if label >= 0 else kind(1)
+            high, low = sum_of_row(high, low, shared)
+            others = joined(high, low)
+            total = others + own_term
+            if own_term >= kind(least):
+                log_probability = -kind(math.log1p(others / own_term))
+            elif own_term == own_term:
+                log_probability = -far_log(logit, base_k, top, has_window, total)
+            else:
+                log_probability = kind(nan)
+            value, slope, curvature = element(kind, log_probability, a, b, c, d)
+            value, slope = kind(value) * weight, kind(slope) * (weight * factor)
+            if label < 0:
+                value = kind(nan) if wrong else kind(0)
+            if own == 0 and row < count:
+                buffer[0] = value
+                block_high, block_low = add_one(block_high, block_low, buffer)
+                if want_losses:
+                    losses[row] = value
+            if want_gradient:
+                reciprocal = kind(1) / total
+                scale = -slope
+                hidden, rest = label < 0 or weight == kind(0), kind(nan) if wrong else kind(0)
+                for v in range(own, vectors, threads):
+                    column = head + v * width
+                    if v < kept:
+                        load_pred(cache, cached + v * width, buffer)
+                    else:
+                        load_pred(y_pred, base + column, buffer)
+                    for j in range(width):
+                        t = term(buffer[j], offset, floor)
+                        if not has_window:
+                            t = relative_term(buffer[j], top)
+                        buffer[j] = rest if hidden else scale * (reciprocal * t)
+                    put(gradient, base + column, buffer)
+                for i in range(own, extent - vectors * width, threads):
+                    column = i if i < head else i + vectors * width
+                    load_one(y_pred, base + column, buffer)
+                    t = term(buffer[0], offset, floor)
+                    if not has_window:
+                        t = relative_term(buffer[0], top)
+                    buffer[0] = rest if hidden else scale * (reciprocal * t)
+                    put_one(gradient, base + column, buffer)
+                # By the thread that has written the label's vector
+                if label < head:
+                    turn = label
+                elif label < first_after:
+                    turn = (label - head) // width
+                else:
+                    turn = label - vectors * width
+                if not hidden and own == turn & (threads - 1):
+                    buffer[0] = slope * (others * reciprocal)
+                    put_one(gradient, base + label, buffer)
+        finish(block_high, block_low, place, shared, places, partials, bad_places)
+
+    arguments = [
+        f"{spec.y_true}*", f"{spec.y_pred}*", f"{spec.gradient}*", "float64*", "float64*", "float64*",
+        "int64", "int64", "int64",  # rows, columns, vectors of a row that are kept
+        *[spec.real] * 5,  # factor, four parameters
+        f"{spec.real}*", "int64*",  # sums and first bad row of each block
+        f"{spec.real}*",
+    ]  # fmt: skip
+    return kernel, arguments
