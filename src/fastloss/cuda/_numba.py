@@ -8,6 +8,8 @@ each beside what it means in Python, which the simulator runs.
 """
 
 import math
+import sys
+import threading
 from contextlib import contextmanager
 from types import SimpleNamespace
 
@@ -38,6 +40,20 @@ def device(function):
 
 
 if SIMULATED:
+    from numba.cuda.simulator import kernelapi
+
+    _shared_lock = threading.Lock()
+
+    def _shared_array(self, shape, dtype):
+        """The simulator's own would give two threads that ask at once an array each."""
+        dtype = np.dtype(dtype)
+        if shape == 0:
+            return np.frombuffer(self._dynshared.data, dtype=dtype, count=self._dynshared_size // dtype.itemsize)
+        with _shared_lock:
+            return self._allocations.setdefault(sys._getframe(1).f_lineno, np.empty(shape, dtype))
+
+    kernelapi.FakeCUDAShared.array = _shared_array
+
     REALS = {"float32": np.float32, "float64": np.float64}
     int32, int64 = np.int32, np.int64
 
@@ -86,17 +102,17 @@ if SIMULATED:
 
     def power_of_two_from_low_bits(real):
         """A device function: 2**(e - bias) of a real whose lowest bits are the integer e."""
-        bits, bias = (23, 127) if real == "float32" else (52, 1023)
+        bias = 127 if real == "float32" else 1023
 
         def power(x):
             integer = int(REALS[real](x).view(np.int32 if real == "float32" else np.int64))
-            return REALS[real](math.ldexp(1.0, (integer & (2 * bias + 1)) - bias)) if bits else x
+            return REALS[real](np.ldexp(1.0, (integer & (2 * bias + 1)) - bias))
 
         return power
 
     def exp2_near_zero(x):
         """2**x for |x| <= 1/2, to some 2 ulp."""
-        return np.float32(2.0 ** float(x))
+        return np.float32(2.0 ** float(x) if not abs(x) > 1000.0 else math.inf)
 
     def fused_multiply_add(real):
         """A device function: a * b + c, rounded once."""

@@ -17,6 +17,7 @@ import numpy as np
 from fastloss import _validate
 from fastloss.cuda import arrays, dense, launch, numerics, pointwise, rowwise, single, sparse_softmax, totals
 from fastloss.cuda._numba import FLOATS, SIMULATED, STORAGES
+from fastloss.cuda.elements import SCALE_FREE
 
 SUM_OVER_BATCH_SIZE, SUM, MEAN_WITH_SAMPLE_WEIGHT, NONE = range(4)
 
@@ -573,6 +574,7 @@ class DeviceKernel:
             element=about["element"], real=p.real, y_true=p.y_true.storage, y_pred=p.y_pred.storage,
             gradient=p.gradient_storage, width=min(width, 4), want_gradient=len(outputs) > 0, want_losses=want_losses,
             weighted=weights is not None, bounded=_is_bounded(about), has_maximum=self.kind == "ROW_MAXIMUM",
+            scaled=about["element"] in SCALE_FREE and "float64" in (p.y_true.storage, p.y_pred.storage),
         )  # fmt: skip
         gradient = outputs[0] if outputs else launch.NOTHING
         partials, places, blocks = self.rows_launch(

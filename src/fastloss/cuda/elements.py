@@ -12,6 +12,9 @@ import math
 
 ELEMENTS = {}
 
+# Losses of a row that do not depend on the sizes of y_true and y_pred: those of float64 are scaled, lest sums overflow.
+SCALE_FREE = set()
+
 # Of a loss of sums over a row: the functions NAME_row and NAME_derivative beside the element NAME.
 ROW_FUNCTIONS = {}
 
@@ -19,6 +22,12 @@ ROW_FUNCTIONS = {}
 def element(function):
     """Adds `function` to ELEMENTS: the element of that name in csrc/losses.def."""
     ELEMENTS[function.__name__] = function
+    return function
+
+
+def scale_free(function):
+    """Adds the name of `function` to SCALE_FREE."""
+    SCALE_FREE.add(function.__name__)
     return function
 
 
@@ -466,9 +475,14 @@ def generalized_cross_entropy(real, probability, q):
         return real(1) / q, real(-math.inf), real(math.inf)
     if not p > real(0):
         return real(math.nan), real(math.nan), real(math.nan)
-    x = q * math.log(p)
-    # The exponent has the rounding errors of q - 1, where it has any, times log(p).
-    slope = math.exp((q - real(1)) * math.log(p))
+    log = math.log(p)
+    x = q * log
+    # The rounding error of the exponent counts log(p) times. A root, as a power that is too large raises in Python.
+    exponent = q - real(1)
+    part = exponent - q
+    error = (q - (exponent - part)) - (real(1) + part)
+    root = p ** (real(0.5) * exponent)
+    slope = root * root * (real(1) + error * log)
     return -math.expm1(x) / q, -slope, (real(1) - q) * slope / p
 
 
@@ -518,6 +532,7 @@ def _categorical_hinge_derivative(real, y_true, y_pred, is_maximum, own, share):
     return own * y_true + (share * (real(1) - y_true) if is_maximum else real(0))
 
 
+@scale_free
 @element
 def cosine_similarity(real, y_true, y_pred):
     return y_true * y_pred, y_true * y_true, y_pred * y_pred, real(0)

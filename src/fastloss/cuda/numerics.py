@@ -13,6 +13,7 @@ from functools import cache
 from fastloss.cuda._numba import (
     REALS,
     SIMULATED,
+    bits_as_int64,
     cuda,
     device,
     exp,
@@ -380,3 +381,17 @@ def find_bad(x, low, high, code, index, place):
     """The earlier of the first bad place so far and this element, if it is out of bounds."""
     found = index * PLACES + (FIRST_ELEMENT + code)
     return found if (x < low or x > high) and found < place else place
+
+
+_power_of_two = power_of_two_from_low_bits("float64")
+_ONE = 1.5 * 2.0**52 + 1023
+
+
+@device
+def inverse_size(x):
+    """A power of two that brings a float64 to the size of 1; 1 for what has no size."""
+    double = REALS["float64"]
+    size = (bits_as_int64(x) >> 52) & 2047
+    if x == double(0) or size == 2047:
+        return double(1)
+    return _power_of_two(double(_ONE) - double(size - 1023 if size - 1023 < 1022 else 1022))

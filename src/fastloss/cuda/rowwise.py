@@ -14,6 +14,7 @@ from fastloss.cuda.numerics import (
     adder,
     block_results,
     find_bad,
+    inverse_size,
     joined,
     row_maximum,
     row_sum,
@@ -34,15 +35,17 @@ def rows(spec):
     add_one, finish, fma = adder(1), block_results("float64"), fused_multiply_add("float64")
     sum_of_row, maximum_of_row = row_sum("float64"), row_maximum("float64")
     has_maximum, want_gradient, want_losses = spec.has_maximum, spec.want_gradient, spec.want_losses
-    weighted, bounded, infinite = spec.weighted, spec.bounded, math.inf
+    weighted, bounded, scaled, infinite = spec.weighted, spec.bounded, spec.scaled, math.inf
 
     @device
-    def collect(count, sums, y_true, y_pred, label_scale, label_shift):
+    def collect(count, sums, y_true, y_pred, true_scale, pred_scale, label_scale, label_shift):
         """Adds elements to the sums of a thread."""
         s1, e1, s2, e2, s3, e3, most, ties, unordered = sums
         for k in range(width):
             if k < count:
-                a, b, c, candidate = element(kind, fma(label_scale, y_true[k], label_shift), y_pred[k])
+                a, b, c, candidate = element(
+                    kind, fma(label_scale, y_true[k], label_shift) * true_scale, y_pred[k] * pred_scale
+                )
                 s1, error = two_sum(s1, a)
                 e1 += error
                 if has_maximum:
@@ -58,13 +61,13 @@ def rows(spec):
         return s1, e1, s2, e2, s3, e3, most, ties, unordered
 
     @device
-    def derive(count, y_true, y_pred, label_scale, label_shift, most, first, second, scale):
+    def derive(count, y_true, y_pred, true_scale, pred_scale, label_scale, label_shift, most, first, second, scale):
         """Elements become their derivatives."""
         for k in range(width):
             if k < count:
-                y = fma(label_scale, y_true[k], label_shift)
-                _, _, _, candidate = element(kind, y, y_pred[k])
-                gradient = kind(derivative(kind, y, y_pred[k], candidate == most, first, second))
+                y, p = fma(label_scale, y_true[k], label_shift) * true_scale, y_pred[k] * pred_scale
+                _, _, _, candidate = element(kind, y, p)
+                gradient = kind(derivative(kind, y, p, candidate == most, first, second))
                 y_pred[k] = kind(0) if scale == kind(0) else gradient * scale
 
     def kernel(y_true, y_pred, gradient, weights, factor_at, count, columns, factor, label_scale, label_shift, a, b, c, d,
@@ -92,6 +95,17 @@ def rows(spec):
             vectors = (extent - head) // width
             rest = extent - vectors * width
             none = kind(0)
+            true_scale, pred_scale = kind(1), kind(1)
+            if scaled:
+                true_most, pred_most = kind(0), kind(0)
+                for column in range(own, extent, threads):
+                    load_one_true(y_true, base + column, labels)
+                    load_one_pred(y_pred, base + column, buffer)
+                    size = abs(fma(label_scale, labels[0], label_shift))
+                    true_most = size if size > true_most else true_most
+                    pred_most = abs(buffer[0]) if abs(buffer[0]) > pred_most else pred_most
+                true_scale = inverse_size(maximum_of_row(true_most, shared))
+                pred_scale = inverse_size(maximum_of_row(pred_most, shared))
             sums = (none, none, none, none, none, none, kind(-infinite), none, none)
             for v in range(own, vectors, threads):
                 index = base + head + v * width
@@ -101,7 +115,7 @@ def rows(spec):
                     for k in range(width):
                         place = find_bad(labels[k], true_low, true_high, BAD_TRUE, index + k, place)
                         place = find_bad(buffer[k], pred_low, pred_high, BAD_PRED, index + k, place)
-                sums = collect(width, sums, labels, buffer, label_scale, label_shift)
+                sums = collect(width, sums, labels, buffer, true_scale, pred_scale, label_scale, label_shift)
             for i in range(own, rest, threads):
                 index = base + (i if i < head else i + vectors * width)
                 load_one_true(y_true, index, labels)
@@ -109,7 +123,7 @@ def rows(spec):
                 if bounded and counted:
                     place = find_bad(labels[0], true_low, true_high, BAD_TRUE, index, place)
                     place = find_bad(buffer[0], pred_low, pred_high, BAD_PRED, index, place)
-                sums = collect(1, sums, labels, buffer, label_scale, label_shift)
+                sums = collect(1, sums, labels, buffer, true_scale, pred_scale, label_scale, label_shift)
             high, low = sum_of_row(sums[0], sums[1], shared)
             s1 = joined(high, low)
             s2, s3, most, ties = none, none, none, none
@@ -130,18 +144,18 @@ def rows(spec):
                 if want_losses:
                     losses[row] = loss_kind(buffer[0])
             if want_gradient:
-                scale = weight * factor
+                scale = weight * factor * pred_scale
                 for v in range(own, vectors, threads):
                     index = base + head + v * width
                     load_true(y_true, index, labels)
                     load_pred(y_pred, index, buffer)
-                    derive(width, labels, buffer, label_scale, label_shift, most, kind(first), kind(second), scale)
+                    derive(width, labels, buffer, true_scale, pred_scale, label_scale, label_shift, most, kind(first), kind(second), scale)
                     put(gradient, index, buffer)
                 for i in range(own, rest, threads):
                     index = base + (i if i < head else i + vectors * width)
                     load_one_true(y_true, index, labels)
                     load_one_pred(y_pred, index, buffer)
-                    derive(1, labels, buffer, label_scale, label_shift, most, kind(first), kind(second), scale)
+                    derive(1, labels, buffer, true_scale, pred_scale, label_scale, label_shift, most, kind(first), kind(second), scale)
                     put_one(gradient, index, buffer)
         finish(block_high, block_low, place, shared, places, partials, bad_places)
 

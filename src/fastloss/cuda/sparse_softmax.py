@@ -129,6 +129,7 @@ def rows(spec):
                 high, low = add_one(high, low, buffer)
             top = logit if label >= 0 and logit > top else top
             top = maximum_of_row(top, shared)
+            logit = logit if label >= 0 else top
             has_window = fits(top)
             base_k = exponent(top)
             offset, floor = offset_of(base_k), floor_of(base_k)
@@ -142,7 +143,7 @@ def rows(spec):
                     load_one(y_pred, base + column, buffer)
                     buffer[0] = kind(0) if column == label else relative_term(buffer[0], top)
                     high, low = add_one(high, low, buffer)
-                own_term = relative_term(logit, top) if label >= 0 else kind(1)
+                own_term = relative_term(logit, top)
             high, low = sum_of_row(high, low, shared)
             others = joined(high, low)
             total = others + own_term
