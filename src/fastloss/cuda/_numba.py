@@ -61,8 +61,8 @@ if SIMULATED:
         """The element type of shared memory that keeps elements of a storage."""
         return STORAGES[storage]
 
-    def load(storage, real, width):
-        """A device function: `width` elements of memory from an index on, as reals, into a buffer."""
+    def load(storage, real, width, start=0):
+        """A device function: `width` elements of memory from an index on, as reals, into a buffer from `start` on."""
         cast = REALS[real]
 
         def loader(memory, index, buffer):
@@ -70,7 +70,7 @@ if SIMULATED:
                 x = memory[index + k]
                 if storage == "bfloat16":
                     x = np.uint32(int(x) << 16).view(np.float32)
-                buffer[k] = cast(x)
+                buffer[start + k] = cast(x)
 
         return loader
 
@@ -123,6 +123,10 @@ if SIMULATED:
 
         return fma
 
+    def maximum(real):
+        """A device function: the larger of two; of a number and a NaN the number."""
+        return np.fmax
+
     def exp(x):
         """exp(x); Python's raises where the result is infinite."""
         return math.exp(x) if not x > 709.0 else math.inf
@@ -133,7 +137,7 @@ if SIMULATED:
 
 else:
     from llvmlite import ir
-    from numba.cuda import compiler, dispatcher, types
+    from numba.cuda import compiler, dispatcher, libdevice, types
     from numba.cuda.core import sigutils
     from numba.cuda.cudadrv import nvvm
     from numba.cuda.extending import intrinsic
@@ -189,15 +193,15 @@ else:
         """The element type of shared memory that keeps elements of a storage."""
         return STORAGES["uint16" if storage == "float16" else storage].type
 
-    def load(storage, real, width):
-        """A device function: `width` elements of memory from an index on, as reals, into a buffer."""
+    def load(storage, real, width, start=0):
+        """A device function: `width` elements of memory from an index on, as reals, into a buffer from `start` on."""
 
         @intrinsic
         def loader(typingctx, memory, index, buffer):
             def codegen(context, builder, sig, args):
                 pointer, to = (_address(context, builder, sig.args[i], args[i]) for i in (0, 2))
                 for k, x in enumerate(_load_bits(builder, pointer, args[1], storage, width)):
-                    builder.store(_to_real(builder, x, storage, real), builder.gep(to, [_constant(k)]))
+                    builder.store(_to_real(builder, x, storage, real), builder.gep(to, [_constant(start + k)]))
                 return context.get_dummy_value()
 
             return types.none(memory, types.int64, buffer), codegen
@@ -304,6 +308,10 @@ else:
 
     # 2**x for |x| <= 1/2, to some 2 ulp.
     exp2_near_zero = _unary(types.float32, types.float32, _approximate_exp2)
+
+    def maximum(real):
+        """A device function: the larger of two; of a number and a NaN the number."""
+        return libdevice.fmaxf if real == "float32" else libdevice.fmax
 
     @cuda.jit(device=True)
     def exp(x):

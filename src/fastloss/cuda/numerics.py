@@ -66,9 +66,13 @@ def adder(width):
             a = buffer[0] + buffer[1]
         if width == 4:
             a = (buffer[0] + buffer[1]) + (buffer[2] + buffer[3])
-        if width == 8:
+        if width >= 8:
             a = ((buffer[0] + buffer[1]) + (buffer[2] + buffer[3])) + (
                 (buffer[4] + buffer[5]) + (buffer[6] + buffer[7])
+            )
+        if width == 16:
+            a += ((buffer[8] + buffer[9]) + (buffer[10] + buffer[11])) + (
+                (buffer[12] + buffer[13]) + (buffer[14] + buffer[15])
             )
         total, error = two_sum(high, a)
         return total, low + error
@@ -231,7 +235,7 @@ class Window:
         ln2_high, ln2_low = _LN2[real]
         ln2_error, top_term, inverse_top = _LN2_ERROR[real], 2.0**top, 2.0**-top
         magic, lowest = 1.5 * 2.0**bits, -2.0 * (bias - 7)
-        magic_bias = magic + bias
+        magic_bias, reach = magic + bias, (room + depth) * math.log(2)
         base_of_scale = magic + bias + top
         power, fma = power_of_two_from_low_bits(real), fused_multiply_add(real)
         in_base_2 = real == "float32"
@@ -258,9 +262,9 @@ class Window:
             return (k - kind(depth)) * kind(0.6931471805599453)
 
         @device
-        def limit(k):
-            """Terms of larger logits may overflow."""
-            return (k + kind(room)) * kind(0.6931471805599453)
+        def exceeds(z, floor):
+            """Whether a term may overflow in the window of that floor."""
+            return z > floor + kind(reach)
 
         @device
         def term(z, offset, floor):
@@ -297,10 +301,10 @@ class Window:
                 distance = maximum - z
             return distance + kind(math.log(total * kind(inverse_top)))
 
-        self.fits, self.exponent, self.offset, self.floor, self.limit = fits, exponent, offset, floor, limit
+        self.fits, self.exponent, self.offset, self.floor, self.exceeds = fits, exponent, offset, floor, exceeds
         self.term, self.rescaled, self.relative_term, self.far_log = term, rescaled, relative_term, far_log
-        # The term of the maximum lies within a factor of 2 of this.
-        self.top = 2.0**top
+        # The exponent of a window that is below every row which has one
+        self.lowest = -2.0 * most
         self.least = 2.0**top * least
 
 

@@ -12,7 +12,7 @@ The label is looked for once a vector, and its gradient is written last, by the 
 
 import math
 
-from fastloss.cuda._numba import REALS, copy, cuda, device, int64, load, shared_type, store
+from fastloss.cuda._numba import REALS, copy, cuda, device, int64, load, maximum, shared_type, store
 from fastloss.cuda.elements import ELEMENTS
 from fastloss.cuda.numerics import (
     BAD_LABEL,
@@ -26,6 +26,7 @@ from fastloss.cuda.numerics import (
     label_loader,
     row_maximum,
     row_sum,
+    two_sum,
     window,
     with_four_parameters,
 )
@@ -36,45 +37,56 @@ def rows(spec):
     kind, width = REALS[spec.real], spec.width
     load_pred, load_one = load(spec.y_pred, spec.real, width), load(spec.y_pred, spec.real, 1)
     put, put_one, keep = store(spec.gradient, spec.real, width), store(spec.gradient, spec.real, 1), copy(spec.y_pred, width)
-    add, add_one, finish = adder(width), adder(1), block_results(spec.real)
+    two_vectors, load_second = 2 * width, load(spec.y_pred, spec.real, width, width)
+    finish, larger = block_results(spec.real), maximum(spec.real)
     label_of, sum_of_row, maximum_of_row = label_loader(spec.y_true), row_sum(spec.real), row_maximum(spec.real)
     element = with_four_parameters(ELEMENTS[spec.element], 1)
     w = window(spec.real)
-    fits, exponent, offset_of, floor_of, limit_of = w.fits, w.exponent, w.offset, w.floor, w.limit
+    fits, exponent, offset_of, floor_of, exceeds = w.fits, w.exponent, w.offset, w.floor, w.exceeds
     term, rescaled, relative_term, far_log = w.term, w.rescaled, w.relative_term, w.far_log
-    least, infinite, nan = w.least, math.inf, math.nan
+    lowest, least, infinite, nan = w.lowest, w.least, math.inf, math.nan
     want_gradient, want_losses, weighted, class_weighted = (
         spec.want_gradient, spec.want_losses, spec.weighted, spec.class_weights,
     )  # fmt: skip
-    unknown_exponent = -(2.0**21)
     storage = shared_type(spec.y_pred)
 
     @device
-    def collect(buffer, count, skip, high, low, top, k, offset, floor, limit):
-        """What `count` logits of the buffer add: not that at `skip`, if it is one of them."""
-        most = buffer[0]
-        if not most == most:
-            most = kind(-infinite)
-        for j in range(1, width):
-            most = buffer[j] if j < count and buffer[j] > most else most
-        if most > limit:
-            moved = exponent(most)
-            high, low = rescaled(high, k - moved), rescaled(low, k - moved)
-            k, offset, floor, limit = moved, offset_of(moved), floor_of(moved), limit_of(moved)
-        top = most if most > top else top
-        if skip >= 0 and skip < count:
-            for j in range(width):
-                buffer[j] = kind(-infinite) if j == skip else buffer[j]
-        for j in range(width):
-            buffer[j] = term(buffer[j], offset, floor) if j < count else kind(0)
-        return high, low, top, k, offset, floor, limit
+    def moved(most, high, low, offset):
+        """The sum in a window that begins at `most`, and that window."""
+        k = exponent(most)
+        new = offset_of(k)
+        return rescaled(high, new - offset), rescaled(low, new - offset), new, floor_of(k)
+
+    def collector(count):
+        """A device function: what `count` logits of a buffer add, but not that at `skip`, if it is one of them."""
+        add = adder(count)
+
+        @device
+        def collect(buffer, skip, high, low, top, offset, floor):
+            most = buffer[0]
+            for j in range(1, count):
+                most = larger(most, buffer[j])
+            if exceeds(most, floor):
+                high, low, offset, floor = moved(most, high, low, offset)
+            top = larger(top, most)
+            if skip >= 0 and skip < count:
+                for j in range(count):
+                    buffer[j] = kind(-infinite) if j == skip else buffer[j]
+            for j in range(count):
+                buffer[j] = term(buffer[j], offset, floor)
+            high, low = add(high, low, buffer)
+            return high, low, top, offset, floor
+
+        return collect
+
+    collect_one, collect_vector, collect_pair = collector(1), collector(width), collector(2 * width)
 
     def kernel(y_true, y_pred, gradient, weights, class_weights, factor_at, count, columns, kept, factor, a, b, c, d,
                partials, bad_places, losses):  # fmt: skip
         shared = cuda.shared.array(ENTRIES, kind)
         places = cuda.shared.array(PARTS, int64)
         cache = cuda.shared.array(0, storage)
-        buffer = cuda.local.array(width, kind)
+        buffer = cuda.local.array(two_vectors, kind)
         own, threads = int64(cuda.threadIdx.x), int64(cuda.blockDim.x)
         cached = int64(cuda.threadIdx.y) * kept * width
         block_high, block_low = kind(0), kind(0)
@@ -106,43 +118,58 @@ def rows(spec):
             head = (-base) & (width - 1)
             head = extent if extent < head else head
             vectors = (extent - head) // width
-            first_after = head + vectors * width
+            rest = extent - vectors * width
 
-            high, low, top, k = kind(0), kind(0), kind(-infinite), kind(unknown_exponent)
-            # Until there is a window, terms are 0.
-            offset, floor, limit = offset_of(kind(0)), kind(infinite), kind(-infinite)
-            for v in range(own, vectors, threads):
+            high, low, top = kind(0), kind(0), kind(-infinite)
+            offset, floor = offset_of(kind(lowest)), floor_of(kind(lowest))
+            v = own
+            while v + threads < vectors:
+                # Two loads are under way at a time: memory takes hundreds of cycles for one.
+                column, other = head + v * width, head + (v + threads) * width
+                load_pred(y_pred, base + column, buffer)
+                load_second(y_pred, base + other, buffer)
+                if want_gradient and v < kept:
+                    keep(y_pred, base + column, cache, cached + v * width)
+                if want_gradient and v + threads < kept:
+                    keep(y_pred, base + other, cache, cached + (v + threads) * width)
+                skip = label - column if label < column + width else int64(-1)
+                skip = label - other + width if label >= other and label < other + width else skip
+                high, low, top, offset, floor = collect_pair(
+                    buffer, skip, high, low, top, offset, floor
+                )
+                v += 2 * threads
+            if v < vectors:
                 column = head + v * width
                 load_pred(y_pred, base + column, buffer)
                 if want_gradient and v < kept:
                     keep(y_pred, base + column, cache, cached + v * width)
-                high, low, top, k, offset, floor, limit = collect(
-                    buffer, width, label - column, high, low, top, k, offset, floor, limit
+                high, low, top, offset, floor = collect_vector(
+                    buffer, label - column, high, low, top, offset, floor
                 )
-                high, low = add(high, low, buffer)
-            for i in range(own, extent - vectors * width, threads):
+            for i in range(own, rest, threads):
                 column = i if i < head else i + vectors * width
                 load_one(y_pred, base + column, buffer)
-                high, low, top, k, offset, floor, limit = collect(
-                    buffer, 1, label - column, high, low, top, k, offset, floor, limit
+                high, low, top, offset, floor = collect_one(
+                    buffer, label - column, high, low, top, offset, floor
                 )
-                high, low = add_one(high, low, buffer)
-            top = logit if label >= 0 and logit > top else top
+            if label >= 0:
+                top = larger(top, logit)
             top = maximum_of_row(top, shared)
             logit = logit if label >= 0 else top
             has_window = fits(top)
             base_k = exponent(top)
+            own_offset = offset
             offset, floor = offset_of(base_k), floor_of(base_k)
             if has_window:
-                high, low = rescaled(high, k - base_k), rescaled(low, k - base_k)
+                high, low = rescaled(high, offset - own_offset), rescaled(low, offset - own_offset)
                 own_term = term(logit, offset, floor)
             else:
                 # The same for all threads of a row, which read it again.
                 high, low = kind(0), kind(0)
                 for column in range(own, extent, threads):
                     load_one(y_pred, base + column, buffer)
-                    buffer[0] = kind(0) if column == label else relative_term(buffer[0], top)
-                    high, low = add_one(high, low, buffer)
+                    total, error = two_sum(high, kind(0) if column == label else relative_term(buffer[0], top))
+                    high, low = total, low + error
                 own_term = relative_term(logit, top)
             high, low = sum_of_row(high, low, shared)
             others = joined(high, low)
@@ -158,38 +185,40 @@ def rows(spec):
             if label < 0:
                 value = kind(nan) if wrong else kind(0)
             if own == 0 and row < count:
-                buffer[0] = value
-                block_high, block_low = add_one(block_high, block_low, buffer)
+                block_high, error = two_sum(block_high, value)
+                block_low += error
                 if want_losses:
                     losses[row] = value
             if want_gradient:
                 reciprocal = kind(1) / total
                 scale = -slope
-                hidden, rest = label < 0 or weight == kind(0), kind(nan) if wrong else kind(0)
-                for v in range(own, vectors, threads):
-                    column = head + v * width
-                    if v < kept:
-                        load_pred(cache, cached + v * width, buffer)
-                    else:
-                        load_pred(y_pred, base + column, buffer)
-                    for j in range(width):
-                        t = term(buffer[j], offset, floor)
-                        if not has_window:
-                            t = relative_term(buffer[j], top)
-                        buffer[j] = rest if hidden else scale * (reciprocal * t)
-                    put(gradient, base + column, buffer)
-                for i in range(own, extent - vectors * width, threads):
-                    column = i if i < head else i + vectors * width
-                    load_one(y_pred, base + column, buffer)
-                    t = term(buffer[0], offset, floor)
-                    if not has_window:
-                        t = relative_term(buffer[0], top)
-                    buffer[0] = rest if hidden else scale * (reciprocal * t)
-                    put_one(gradient, base + column, buffer)
-                # By the thread that has written the label's vector
-                if label < head:
+                hidden = label < 0 or weight == kind(0)
+                if hidden or not has_window:
+                    for column in range(own, extent, threads):
+                        load_one(y_pred, base + column, buffer)
+                        buffer[0] = scale * (reciprocal * relative_term(buffer[0], top))
+                        if hidden:
+                            buffer[0] = kind(nan) if wrong else kind(0)
+                        put_one(gradient, base + column, buffer)
+                else:
+                    for v in range(own, vectors, threads):
+                        column = head + v * width
+                        if v < kept:
+                            load_pred(cache, cached + v * width, buffer)
+                        else:
+                            load_pred(y_pred, base + column, buffer)
+                        for j in range(width):
+                            buffer[j] = scale * (reciprocal * term(buffer[j], offset, floor))
+                        put(gradient, base + column, buffer)
+                    for i in range(own, rest, threads):
+                        column = i if i < head else i + vectors * width
+                        load_one(y_pred, base + column, buffer)
+                        buffer[0] = scale * (reciprocal * term(buffer[0], offset, floor))
+                        put_one(gradient, base + column, buffer)
+                # By the thread that has written it with the others
+                if not has_window or label < head:
                     turn = label
-                elif label < first_after:
+                elif label < head + vectors * width:
                     turn = (label - head) // width
                 else:
                     turn = label - vectors * width
