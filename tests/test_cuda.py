@@ -15,7 +15,7 @@ import pytest
 
 import fastloss as fl
 import fastloss.cuda
-from cases import CASES, VARIANTS
+from cases import CASES, STRUCTURED, VARIANTS
 from exact import assert_close, evaluate_elements, evaluate_rows, pack, pack_floats
 from table import Sample
 
@@ -518,6 +518,12 @@ def test_large_arrays(on, case, rng, simulated):
             got, expected = both(on, case.make().value_and_grad, y, p)
             compare(got[0], expected[0], 1e-5)
             compare(got[1], expected[1], tolerance(storage))
+
+
+@pytest.mark.parametrize("structured", STRUCTURED.values(), ids=list(STRUCTURED))
+def test_losses_that_are_not_computed_there(on, structured):
+    with pytest.raises(TypeError, match="^y_pred: an array on a GPU, where the loss"):
+        structured.make()(on.put(np.zeros((2, 3))), on.put(np.zeros((2, 3))))
 
 
 def test_there_is_a_case_for_every_variant():

@@ -350,17 +350,17 @@ else:
         finally:
             dispatcher.get_current_device = asked
 
-    def compile_kernel(function, arguments, capability, bounds):
-        """PTX of a kernel and the name of its entry.
+    def compile_kernel(function, arguments, capabilities, bounds):
+        """PTX of a kernel for each compute capability, and the name of its entry.
 
         As C is compiled, a product and a sum are not contracted: element functions that make good for rounding errors
         rely on it, and where a fused multiply-add is wanted it is written.
         """
         types_of_arguments, _ = sigutils.normalize_signature(signature(arguments))
         options = {"opt": 3, "fma": 0, "fastmath": False}
-        with _device_functions_for(capability):
+        with _device_functions_for(capabilities[0]):
             result = compiler.compile_cuda(
-                function, types.void, types_of_arguments, fastmath=False, nvvm_options=options, cc=capability, abi="numba",
+                function, types.void, types_of_arguments, fastmath=False, nvvm_options=options, cc=capabilities[0], abi="numba",
                 abi_info={},
             )  # fmt: skip
             entry = result.fndesc.llvm_func_name
@@ -368,8 +368,8 @@ else:
             result.library._entry_name = entry
             compiler.kernel_fixup(kernel, False)
             nvvm.set_launch_bounds(kernel, bounds)
-            (ptx,) = result.library.get_asm_strs(cc=capability)
-        return ptx, entry
+            texts = [result.library.get_asm_strs(cc=capability) for capability in capabilities]
+        return [ptx for (ptx,) in texts], entry
 
 
 def simulated_kernel(function):

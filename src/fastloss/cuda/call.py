@@ -26,9 +26,14 @@ SPARSE = ("SPARSE_SOFTMAX", "SPARSE_NORMALIZE", "SPARSE_PROBABILITY")
 
 # Kinds that compute in float64 whatever the dtype.
 IN_FLOAT64 = ("ROW", "ROW_MAXIMUM", "SPARSE_PROBABILITY")
+# Modules of their kernels
+FLOAT64_MODULES = ("rowwise", "single")
 
 # Blocks at most, whose sums the last step adds up.
 BLOCKS = 4096
+
+# Threads of a row or a block at most: so many registers are left to each that none are spilled.
+THREADS = 512
 
 # Elements of a 16-byte load.
 WIDTHS = {"float64": 2, "float32": 4, "float16": 8, "bfloat16": 8}
@@ -134,6 +139,8 @@ class DeviceKernel:
 
     def __init__(self, about):
         self.about, self.kind, self.axis = about, about["kind"], about["axis"]
+        if self.kind not in _RUNNERS:
+            raise TypeError(f"y_pred: an array on a GPU, where the loss {about['name']} is not computed; expected a NumPy array")
         self.pointwise = self.kind in POINTWISE
         self.sparse = about["labels"] or self.kind in SPARSE or self.kind == "LOCATION_SCALE"
         weights = about["class_weight"]
@@ -470,12 +477,11 @@ class DeviceKernel:
             weighted=weights is not None, signed=about["sign_labels"], bounded=_is_bounded(about),
             column_weights=self.class_weight is not None,
         )  # fmt: skip
-        most = launch.THREADS[p.real]
         if flat:
             block = (self.threads(p), 1)
             blocks = self.blocks(p, -(-p.rows * p.columns // width))
         else:
-            threads, rows, blocks = self.shape_of_rows(p, width, most)
+            threads, rows, blocks = self.shape_of_rows(p, width, THREADS)
             block = (threads, rows)
         partials, places = p.scratch.memory(p.real, 2 * blocks), p.scratch.memory("int64", blocks)
         # grad_and_hess is of the elements' own losses.
@@ -491,12 +497,12 @@ class DeviceKernel:
         if flat:
             self.launch(p, pointwise.flat, spec, 256, blocks, block, 0, arguments)
             return partials, places, blocks, self.divisor(p, reduction, divide)
-        self.launch(p, pointwise.by_rows, spec, max(256, most), blocks, block, 0, [*arguments, losses, float(divide)])
+        self.launch(p, pointwise.by_rows, spec, THREADS, blocks, block, 0, [*arguments, losses, float(divide)])
         return partials, places, blocks, self.divisor(p, reduction)
 
-    def rows_launch(self, p, make, spec, width, want_cache, arguments_of):
+    def rows_launch(self, p, make, spec, width, want_cache, arguments_of, most=None):
         """Launches a kernel of rows, with as much shared memory as a row has use for."""
-        most = launch.THREADS[p.real] if p.real == "float32" else 512
+        most = most or THREADS
         threads, rows, blocks = self.shape_of_rows(p, width, most)
         size = 16 if width > 1 else 0
         vectors = p.columns // width if size and want_cache else 0
@@ -505,7 +511,7 @@ class DeviceKernel:
         kept = min(vectors, room) if size else 0
         partials, places = p.scratch.memory(p.sums, 2 * blocks), p.scratch.memory("int64", blocks)
         self.launch(
-            p, make, spec, max(256, most), blocks, (threads, rows), kept * size * rows, arguments_of(kept, partials, places)
+            p, make, spec, most, blocks, (threads, rows), kept * size * rows, arguments_of(kept, partials, places)
         )
         return partials, places, blocks
 
@@ -528,6 +534,8 @@ class DeviceKernel:
                 p.weighed[0] if p.weighed else launch.NOTHING, p.rows, p.columns, kept, self.factor(p, reduction, 1),
                 *about["parameters"], partials, places, losses,
             ],
+            # Where rows are long there is room for one block alone on a processor, which then has all of its threads.
+            2 * THREADS if p.real == "float32" and p.device.capability >= (9, 0) else THREADS,
         )  # fmt: skip
         return partials, places, blocks, self.divisor(p, reduction)
 

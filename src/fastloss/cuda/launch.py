@@ -20,9 +20,6 @@ import numpy as np
 
 from fastloss.cuda import _numba
 
-# Threads of a block at most, by the number of bytes of a real: what registers allow.
-THREADS = {"float32": 1024, "float64": 512}
-
 _FORMATS = {"int64": "q", "int32": "i4x", "float32": "f4x", "float64": "d"}
 
 
@@ -55,11 +52,11 @@ def _fingerprint():
     return digest
 
 
-def compile_to_ptx(make, spec, threads, capability):
-    """PTX of a kernel, the name of its entry, and the types of its arguments."""
+def compile_to_ptx(make, spec, threads, capabilities):
+    """PTX of a kernel for each compute capability, the name of its entry, and the types of its arguments."""
     function, arguments = make(SimpleNamespace(**dict(spec)))
-    ptx, entry = _numba.compile_kernel(function, arguments, capability, (threads, 1))
-    return ptx, entry, arguments
+    texts, entry = _numba.compile_kernel(function, arguments, capabilities, (threads, 1))
+    return texts, entry, arguments
 
 
 def assemble(ptx, capability):
@@ -91,7 +88,7 @@ def _machine_code(make, spec, threads, capability):
         return code, entry, arguments.decode().split()
     except (OSError, ValueError):
         pass
-    ptx, entry, arguments = compile_to_ptx(make, spec, threads, capability)
+    (ptx,), entry, arguments = compile_to_ptx(make, spec, threads, [capability])
     code, _ = assemble(ptx, capability)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

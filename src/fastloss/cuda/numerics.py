@@ -389,13 +389,13 @@ def find_bad(x, low, high, code, index, place):
 
 _power_of_two = power_of_two_from_low_bits("float64")
 _ONE = 1.5 * 2.0**52 + 1023
+_double = REALS["float64"]
 
 
 @device
 def inverse_size(x):
     """A power of two that brings a float64 to the size of 1; 1 for what has no size."""
-    double = REALS["float64"]
     size = (bits_as_int64(x) >> 52) & 2047
-    if x == double(0) or size == 2047:
-        return double(1)
-    return _power_of_two(double(_ONE) - double(size - 1023 if size - 1023 < 1022 else 1022))
+    if x == _double(0) or size == 2047:
+        return _double(1)
+    return _power_of_two(_double(_ONE) - _double(size - 1023 if size - 1023 < 1022 else 1022))
