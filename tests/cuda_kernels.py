@@ -20,7 +20,8 @@ class FakeArray:
         self.array = array
         typestr = "<V2" if array.dtype.name == "bfloat16" else array.dtype.str
         self.__dict__["interface"] = {
-            "data": (array.ctypes.data, False), "shape": array.shape, "strides": array.strides, "typestr": typestr, "version": 3,
+            "data": (array.ctypes.data, False), "shape": array.shape, "strides": array.strides, "typestr": typestr,
+            "version": 3,
         }  # fmt: skip
 
     @property
@@ -69,11 +70,11 @@ def recording(capability=(9, 0)):
     """Within the block calls on fake arrays launch nothing, and are written down."""
     recorder = Recorder(capability)
     with (
-        mock.patch.object(launch, "device", lambda ordinal: recorder),
-        mock.patch.object(launch, "device_of", lambda address: 0),
+        mock.patch.object(launch, "device", return_value=recorder),
+        mock.patch.object(launch, "device_of", return_value=0),
         mock.patch.object(arrays, "empty", _empty),
         mock.patch.object(arrays, "filled", lambda values, like: _empty(values.shape, "float64", like)),
-        mock.patch("fastloss.cuda.reason", lambda: None),
+        mock.patch("fastloss.cuda.reason", return_value=None),
     ):
         yield recorder
 

@@ -68,7 +68,7 @@ def as_array(name, value):
     if value is None:
         raise TypeError(f"{name}: expected an array, got None")
     if is_on_device(value):
-        raise TypeError(f"{name}: an array on a GPU beside a y_pred in memory, expected a NumPy array: nothing is moved here")
+        raise TypeError(f"{name}: an array on a GPU beside a y_pred in memory, expected a NumPy array: nothing is moved")
     if _is_masked(value):
         raise TypeError(f"{name}: masked arrays are not supported; pass the data, and mask=~array.mask")
     try:

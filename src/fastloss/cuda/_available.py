@@ -29,8 +29,8 @@ def reason():
         return f"the package cuda-bindings is not installed: {INSTALL}"
     try:
         error = driver.cuInit(0)[0]
-    except Exception as failure:
-        return f"there is no CUDA driver ({type(failure).__name__})"
+    except Exception:
+        return "no CUDA driver was found"
     if int(error) != 0:
         return f"the CUDA driver does not start ({error.name})"
     error, count = driver.cuDeviceGetCount()

@@ -168,7 +168,8 @@ else:
             halves = []
             for k in range(width // 2):
                 word = builder.extract_element(words, _constant(k)) if width > 2 else words
-                halves += [builder.trunc(word, ir.IntType(16)), builder.trunc(builder.lshr(word, _constant(16)), ir.IntType(16))]
+                high = builder.lshr(word, _constant(16))
+                halves += [builder.trunc(x, ir.IntType(16)) for x in (word, high)]
             return halves if storage == "bfloat16" else [builder.bitcast(x, ir.HalfType()) for x in halves]
         size = STORAGES[storage].itemsize
         element = _LLVM.get(storage, ir.IntType(8 * size))
@@ -360,8 +361,8 @@ else:
         options = {"opt": 3, "fma": 0, "fastmath": False}
         with _device_functions_for(capabilities[0]):
             result = compiler.compile_cuda(
-                function, types.void, types_of_arguments, fastmath=False, nvvm_options=options, cc=capabilities[0], abi="numba",
-                abi_info={},
+                function, types.void, types_of_arguments, fastmath=False, nvvm_options=options, cc=capabilities[0],
+                abi="numba", abi_info={},
             )  # fmt: skip
             entry = result.fndesc.llvm_func_name
             kernel = result.library.get_function(entry)

@@ -91,7 +91,7 @@ def array(name, value):
     if found.storage not in STORAGES:
         raise _validate.not_supported(name, found.storage)
     if any(stride % found.view.itemsize for stride in found.view.strides):
-        raise ValueError(f"{name}: elements lie {found.view.strides} bytes apart, expected multiples of {found.view.itemsize}")
+        raise ValueError(f"{name}: strides {found.view.strides}, expected multiples of {found.view.itemsize} bytes")
     return found
 
 
@@ -185,10 +185,13 @@ def described(view, shape, strides, dtype):
 def filled(values, like):
     """A copy of a small float64 array of NumPy, of the same kind and on the same device as another array."""
     if like.library == "torch":
-        made = sys.modules["torch"].tensor(values.tolist(), dtype=sys.modules["torch"].float64, device=f"cuda:{like.device}")
-        return Array(made, "torch", "float64", at_address(made.data_ptr(), values.shape, None, values.dtype), made, like.device)
+        torch = sys.modules["torch"]
+        made = torch.tensor(values.tolist(), dtype=torch.float64, device=f"cuda:{like.device}")
+        view = at_address(made.data_ptr(), values.shape, None, values.dtype)
+        return Array(made, "torch", "float64", view, made, like.device)
     if like.library == "cupy":
         with sys.modules["cupy"].cuda.Device(like.device):
             made = sys.modules["cupy"].asarray(values)
-        return Array(made, "cupy", "float64", at_address(made.data.ptr, values.shape, None, values.dtype), made, like.device)
+        view = at_address(made.data.ptr, values.shape, None, values.dtype)
+        return Array(made, "cupy", "float64", view, made, like.device)
     return array("class_weight", cuda.to_device(values))

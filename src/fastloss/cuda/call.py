@@ -76,7 +76,9 @@ def raise_pending(device):
     with _recent_lock:
         told = next((told for known, told in _recent if known == number), None)
     value = float(np.int64(bits).view(np.float64))
-    raise told.error(wrong, place, value, label) if told else ValueError("an earlier call on the GPU had a wrong label or weight")
+    if told is None:
+        raise ValueError("an earlier call on the GPU had a label, a weight or an element out of range")
+    raise told.error(wrong, place, value, label)
 
 
 class _Told:
@@ -140,7 +142,7 @@ class DeviceKernel:
     def __init__(self, about):
         self.about, self.kind, self.axis = about, about["kind"], about["axis"]
         if self.kind not in _RUNNERS:
-            raise TypeError(f"y_pred: an array on a GPU, where the loss {about['name']} is not computed; expected a NumPy array")
+            raise TypeError(f"y_pred: an array on a GPU, where {about['name']} is not computed; expected a NumPy array")
         self.pointwise = self.kind in POINTWISE
         self.sparse = about["labels"] or self.kind in SPARSE or self.kind == "LOCATION_SCALE"
         weights = about["class_weight"]
@@ -161,7 +163,8 @@ class DeviceKernel:
         true_view, pred_view = p.y_true.view, p.y_pred.view
         last = self.axis == -1
         p.axes = None
-        if (last or self.axis is None) and pred_view.ndim > 0 and true_view.shape == pred_view.shape[: pred_view.ndim - self.sparse]:
+        as_given = (last or self.axis is None) and pred_view.ndim > 0
+        if as_given and true_view.shape == pred_view.shape[: pred_view.ndim - self.sparse]:
             p.inner = 1 if last else pred_view.ndim
         else:
             true_view, pred_view, p.axes, p.inner = _validate.align(true_view, pred_view, self.axis, self.sparse)
@@ -254,7 +257,7 @@ class DeviceKernel:
         memory, first = arrays.memory_of(view, owner)
         shape, strides = _joined_dimensions(view)
         if len(shape) > totals.DIMENSIONS:
-            raise ValueError(f"y_pred: shape {view.shape} and strides {view.strides} have more than {totals.DIMENSIONS} runs")
+            raise ValueError(f"y_pred: shape {view.shape}, strides {view.strides}: more than {totals.DIMENSIONS} runs")
         shape = (1,) * (totals.DIMENSIONS - len(shape)) + shape
         strides = (0,) * (totals.DIMENSIONS - len(strides)) + strides
         spec = _key(storage=f"uint{8 * view.itemsize}", scatter=scatter)
@@ -274,8 +277,8 @@ class DeviceKernel:
         mask = None if masked or p.mask is None else p.mask
         ignores = None if ignore_class is None else "label" if self.sparse else "largest"
         spec = _key(
-            sample_weight=weight and weight.storage, mask=mask and mask.storage, y_true=p.y_true.storage if ignores else None,
-            ignores=ignores, unit=unit, counts=not (masked and p.mask == 0),
+            sample_weight=weight and weight.storage, mask=mask and mask.storage,
+            y_true=p.y_true.storage if ignores else None, ignores=ignores, unit=unit, counts=not (masked and p.mask == 0),
         )  # fmt: skip
         weights = p.scratch.memory("float64", p.rows)
         blocks = self.blocks(p, p.rows)
@@ -419,7 +422,8 @@ class DeviceKernel:
         words = p.device.words_memory if _checks_labels else p.scratch.memory("int64", totals.WORDS)
         self.launch(
             p, totals.finish, spec, 256, 1, (self.threads(p), 1), 0,
-            [partials, bad_places, blocks, divisors, divisor, bad, p.true_memory, p.y_pred_memory, number, value_memory, words],
+            [partials, bad_places, blocks, divisors, divisor, bad, p.true_memory, p.y_pred_memory, number, value_memory,
+             words],
         )  # fmt: skip
 
     # Kinds

@@ -268,7 +268,7 @@ def rows(spec):
             else:
                 high, low = sum_of_row(high, low, shared)
                 first, second = two_sum(high, low)
-                if not second == second:
+                if second != second:
                     first, second = high, kind(0)
 
             # Sums over the classes

@@ -12,7 +12,7 @@ import os
 import struct
 import threading
 from contextlib import contextmanager
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -125,7 +125,7 @@ class _Simulator:
         pass
 
 
-@lru_cache(maxsize=None)
+@cache
 def _simulated(make, spec):
     function, types = make(SimpleNamespace(**dict(spec)))
     return _numba.simulated_kernel(function), types

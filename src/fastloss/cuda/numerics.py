@@ -31,7 +31,7 @@ from fastloss.cuda._numba import (
 PARTS = 256
 ENTRIES = 2 * PARTS
 
-# What is wrong, and where: PLACES * row + one of these, and FIRST_ELEMENT more for elements, so that the least is found first.
+# What is wrong, and where: PLACES * row + one of these, and FIRST_ELEMENT more for elements: the least is told.
 BAD_LABEL, BAD_WEIGHT, BAD_MASK, BAD_TRUE, BAD_PRED = 1, 2, 3, 4, 5
 PLACES = 8
 FIRST_ELEMENT = 2**60

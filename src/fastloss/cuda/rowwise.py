@@ -138,6 +138,7 @@ def rows(spec):
                 high, low = sum_of_row(sums[4], sums[5], shared)
                 s3 = joined(high, low)
             value, first, second = of_row(kind, s1, s2, s3, most, ties, a, b, c, d)
+            first, second = kind(first), kind(second)
             if own == 0 and row < count:
                 buffer[0] = kind(value) * weight if counted else none
                 block_high, block_low = add_one(block_high, block_low, buffer)
@@ -149,13 +150,17 @@ def rows(spec):
                     index = base + head + v * width
                     load_true(y_true, index, labels)
                     load_pred(y_pred, index, buffer)
-                    derive(width, labels, buffer, true_scale, pred_scale, label_scale, label_shift, most, kind(first), kind(second), scale)
+                    derive(
+                        width, labels, buffer, true_scale, pred_scale, label_scale, label_shift, most, first, second, scale
+                    )
                     put(gradient, index, buffer)
                 for i in range(own, rest, threads):
                     index = base + (i if i < head else i + vectors * width)
                     load_one_true(y_true, index, labels)
                     load_one_pred(y_pred, index, buffer)
-                    derive(1, labels, buffer, true_scale, pred_scale, label_scale, label_shift, most, kind(first), kind(second), scale)
+                    derive(
+                        1, labels, buffer, true_scale, pred_scale, label_scale, label_shift, most, first, second, scale
+                    )
                     put_one(gradient, index, buffer)
         finish(block_high, block_low, place, shared, places, partials, bad_places)
 

@@ -180,7 +180,7 @@ def rows(spec):
                 log_probability = -far_log(logit, base_k, top, has_window, total)
             else:
                 log_probability = kind(nan)
-            value, slope, curvature = element(kind, log_probability, a, b, c, d)
+            value, slope, _ = element(kind, log_probability, a, b, c, d)
             value, slope = kind(value) * weight, kind(slope) * (weight * factor)
             if label < 0:
                 value = kind(nan) if wrong else kind(0)

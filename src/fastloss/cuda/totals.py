@@ -167,8 +167,8 @@ def clear(spec):
 def finish(spec):
     """The value from the blocks of a kernel, and the error word if something was wrong. One block.
 
-    spec: `real`, and `sums`, that of the sums; storage of y_true and y_pred; `weighed`: whether rows were weighed first; `divided`: whether the value is
-    divided by what they weigh.
+    spec: `real`, and `sums`, that of the sums; storage of y_true and y_pred; `weighed`: whether rows were weighed
+    first; `divided`: whether the value is divided by what they weigh.
     """
     kind, double = REALS[spec.real], REALS["float64"]
     least = row_least()
@@ -225,7 +225,7 @@ def finish(spec):
 
 
 def gather(spec):
-    """Elements that lie apart become contiguous, or the reverse. The first dimensions have extent 1 where there are fewer."""
+    """Elements that lie apart become contiguous, or the reverse. Of fewer dimensions the first have extent 1."""
     scatter = spec.scatter
 
     def kernel(apart, together, count, origin, n1, n2, n3, n4, n5, n6, s0, s1, s2, s3, s4, s5, s6):
