@@ -520,10 +520,98 @@ def test_large_arrays(on, case, rng, simulated):
             compare(got[1], expected[1], tolerance(storage))
 
 
-@pytest.mark.parametrize("structured", STRUCTURED.values(), ids=list(STRUCTURED))
-def test_losses_that_are_not_computed_there(on, structured):
-    with pytest.raises(TypeError, match=r"^y_pred: an array on a GPU, where "):
-        structured.make()(on.put(np.zeros((2, 3))), on.put(np.zeros((2, 3))))
+# Losses whose samples are more than a row
+
+
+STRUCTURED_VARIANTS = [(name, i) for name, case in STRUCTURED.items() for i in range(len(case.parameters))]
+
+
+@pytest.fixture(params=STRUCTURED.values(), ids=list(STRUCTURED))
+def structured(request):
+    return request.param
+
+
+@pytest.mark.parametrize("variant", STRUCTURED_VARIANTS, ids=lambda v: f"{v[0]}-{v[1]}")
+def test_structured_values_and_gradients(on, variant, dtype, rng, simulated):
+    case, parameters = STRUCTURED[variant[0]], STRUCTURED[variant[0]].parameters[variant[1]]
+    loss = case.make(parameters, reduction=None)
+    for y, p in case.samples(rng, np.dtype(dtype)):
+        if simulated and p.size > 200:
+            continue
+        got, expected = both(on, loss.value_and_grad, np.asarray(y), p)
+        for a, b in zip(got, expected, strict=True):
+            compare(a, b, tolerance(dtype))
+
+
+def test_structured_specials(on, structured, dtype, simulated):
+    for special in structured.specials:
+        y, p = np.asarray(special.y_true), np.asarray(special.y_pred, dtype)
+        if simulated and p.size > 200:
+            continue
+        got, expected = both(on, structured.make(special.parameters, reduction=None).value_and_grad, y, p)
+        for a, b in zip(got, expected, strict=True):
+            compare(a, b, tolerance(dtype))
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_structured_reductions_and_weights(on, structured, dtype, rng, reduction):
+    y, p = structured.draw(rng, 4)
+    p = p.astype(dtype)
+    loss = structured.make(reduction=reduction)
+    for weight, mask in weightings(rng, 4)[:: 1 if reduction == REDUCTIONS[0] else 3]:
+        got, expected = both(on, loss.value_and_grad, y, p, weight, mask)
+        for a, b in zip(got, expected, strict=True):
+            compare(a, b, tolerance(dtype))
+        got, expected = both(on, loss, y, p, weight, mask)
+        compare(got[0], expected[0], tolerance(dtype))
+
+
+@pytest.mark.parametrize("storage", FLOATS)
+def test_structured_storages(on, structured, rng, storage):
+    y, p = structured.draw(rng, 3)
+    got, expected = both(on, structured.make().value_and_grad, y.astype("int16"), p.astype(FLOATS[storage]))
+    compare(got[0], expected[0], tolerance("float64" if storage == "float64" else "float32"))
+    compare(got[1], expected[1], tolerance(storage))
+
+
+def test_structured_in_place(on, structured, rng):
+    y, p = structured.draw(rng, 3)
+    expected = structured.make().value_and_grad(y, p)[1]
+    given = on.put(p)
+    structured.make().value_and_grad(on.put(y), given, out=given)
+    compare(on.get(given), expected, tolerance("float64"))
+
+
+def test_structured_references(on, dtype, rng):
+    for case in STRUCTURED.values():
+        if case.independent:
+            continue
+        y, p = case.draw(rng, 4)
+        labels, references = case.draw(rng, 3)
+        arrays = [y, p.astype(dtype), labels, references.astype(dtype)]
+        got, expected = both(on, lambda *a, case=case: case.function()(*a, remove_diagonal=False), *arrays)
+        compare(got[0], expected[0], tolerance(dtype))
+
+
+def test_structured_errors(on, structured):
+    for refused in structured.refused:
+        y, p = np.asarray(refused.y_true), np.asarray(refused.y_pred)
+        if y.dtype.kind not in "biuf" or p.dtype.kind != "f":
+            continue
+        expected = raised(lambda y=y, p=p: structured.make()(y, p))
+
+        def call(y=y, p=p):
+            structured.make()(on.put(y), on.put(p))
+            fastloss.cuda.check()
+
+        assert str(raised(call)) == str(expected)
+
+
+def test_every_kind_has_kernels():
+    from fastloss import _kernels
+    from fastloss.cuda import call
+
+    assert {row["kind"] for row in _kernels.registry().values()} == set(call._RUNNERS)
 
 
 def test_there_is_a_case_for_every_variant():

@@ -9,14 +9,15 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from cases import CASES
+from cases import CASES, STRUCTURED
 
 if importlib.util.find_spec("numba_cuda") is None or os.environ.get("NUMBA_ENABLE_CUDASIM") == "1":
     pytest.skip("numba-cuda is not installed", allow_module_level=True)
 if importlib.util.find_spec("cuda.bindings") is None:
     pytest.skip("numba-cuda is installed without the toolkit: install fastloss[cuda13]", allow_module_level=True)
 
-from cuda_kernels import CAPABILITIES, arguments_of, recording
+from cuda_kernels import CAPABILITIES, aligned, arguments_of, recording
+from fastloss import _kernels
 from fastloss.cuda import call, launch
 
 STORAGES = {"float32": np.float32, "float64": np.float64, "float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
@@ -43,7 +44,7 @@ if not has_toolkit():
 
 
 def shape_of(case):
-    return (64, 2) if case.columns else (64, 4096)
+    return (64, 2) if getattr(case, "columns", None) else (64, 4096)
 
 
 def launches_of(case, method, dtype):
@@ -78,6 +79,7 @@ def check(make, spec, threads, capabilities):
         assert max(frames) == 0, f"{where}: a stack of {max(frames)} bytes"
 
 
+@pytest.mark.parametrize("case", [*CASES.values(), *STRUCTURED.values()], ids=lambda case: case.name)
 def test_value_and_gradient_of_every_loss(case):
     """In float32, the labels' own dtype int64."""
     for kernel, capabilities in launches_of(case, "value_and_grad", np.float32).items():
@@ -86,8 +88,6 @@ def test_value_and_gradient_of_every_loss(case):
 
 KINDS = {}
 for _case in CASES.values():
-    from fastloss import _kernels
-
     KINDS.setdefault(_kernels.registry()[_case.name]["kind"], _case)
 
 
@@ -102,16 +102,14 @@ def test_storages_and_methods_of_every_kind(case, storage):
             check(*kernel, capabilities)
 
 
+@pytest.mark.parametrize("case", KINDS.values(), indirect=True, ids=list(KINDS))
 def test_other_kernels(case):
     """What goes before and after: it compiles."""
-    if case.name not in {first.name for first in KINDS.values()}:
-        pytest.skip("one of a kind")
-    from cuda_kernels import aligned
-
     y, p = arguments_of(case, shape_of(case), np.float32)
     with recording() as recorder:
         case.make().value_and_grad(y, p, aligned((64,), np.float32), aligned((64,), np.bool_))
-    for make, spec, threads, *_ in recorder.launches:
-        if "element" not in dict(spec):
-            texts, _, _ = launch.compile_to_ptx(make, spec, threads, CAPABILITIES[1:2])
-            assert ".visible .entry" in texts[0]
+    others = {(make, spec, threads) for make, spec, threads, *_ in recorder.launches if "element" not in dict(spec)}
+    assert others
+    for kernel in others:
+        (ptx,), _, _ = launch.compile_to_ptx(*kernel, CAPABILITIES[1:2])
+        assert ".visible .entry" in ptx

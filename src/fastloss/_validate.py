@@ -442,8 +442,13 @@ def sequences(y_true, y_pred):
 
 def bad_padding(y_true, element):
     """The error of a label after the padding of its row."""
-    index = tuple(int(i) for i in np.unravel_index(element, y_true.shape))
-    value = y_true[index].item() if y_true.dtype.kind != "V" else float(y_true[index])
+    index = _index(element, y_true.shape)
+    return bad_padding_at(y_true[index].item() if y_true.dtype.kind != "V" else float(y_true[index]), element, y_true.shape)
+
+
+def bad_padding_at(value, element, shape):
+    """The same of a label that was read before."""
+    index = _index(element, shape)
     return InputError(
         f"y_true: label {value!r} at index {index} follows a 0, expected 0: padding is at the end of a row",
         "y_true",
@@ -485,7 +490,11 @@ def references(labels, embeddings, y_pred, remove_diagonal):
 
 def bad_group(name, labels, row):
     """The error of a label that is no integer of 64 bits."""
-    value = labels[row].item() if labels.dtype.kind != "V" else float(labels[row])
+    return bad_group_at(name, labels[row].item() if labels.dtype.kind != "V" else float(labels[row]), row)
+
+
+def bad_group_at(name, value, row):
+    """The same of a label that was read before."""
     return InputError(
         f"{name}: label {value!r} at index {(row,)}, expected an integer of 64 bits", name, (row,), value
     )

@@ -15,19 +15,33 @@ from types import SimpleNamespace
 import numpy as np
 
 from fastloss import _validate
-from fastloss.cuda import arrays, dense, launch, numerics, pointwise, rowwise, single, sparse_softmax, totals
+from fastloss.cuda import (
+    alignment,
+    arrays,
+    dense,
+    launch,
+    numerics,
+    pairs,
+    pointwise,
+    rowwise,
+    single,
+    sparse_softmax,
+    totals,
+)
 from fastloss.cuda._numba import FLOATS, SIMULATED, STORAGES
 from fastloss.cuda.elements import SCALE_FREE
 
 SUM_OVER_BATCH_SIZE, SUM, MEAN_WITH_SAMPLE_WEIGHT, NONE = range(4)
 
 POINTWISE = ("POINTWISE_MEAN", "POWER_MEAN", "POINTWISE_SUM", "WEIGHTED_MEAN")
+# Kinds whose samples are more than a row.
+STRUCTURED = ("ALIGNMENT", "PAIRS")
 SPARSE = ("SPARSE_SOFTMAX", "SPARSE_NORMALIZE", "SPARSE_PROBABILITY")
 
 # Kinds that compute in float64 whatever the dtype.
-IN_FLOAT64 = ("ROW", "ROW_MAXIMUM", "SPARSE_PROBABILITY")
+IN_FLOAT64 = ("ROW", "ROW_MAXIMUM", "SPARSE_PROBABILITY", "ALIGNMENT", "PAIRS")
 # Modules of their kernels
-FLOAT64_MODULES = ("rowwise", "single")
+FLOAT64_MODULES = ("rowwise", "single", "alignment", "pairs")
 
 # Blocks at most, whose sums the last step adds up.
 BLOCKS = 4096
@@ -84,20 +98,29 @@ def raise_pending(device):
 class _Told:
     """What the error of a call says."""
 
-    def __init__(self, p, bounds):
+    def __init__(self, p, kind, bounds):
         # Shapes alone: the arrays may be gone.
         self.shape, self.classes, self.axes, self.bounds = p.shape, p.columns, p.axes, bounds
         self.true_shape, self.pred_shape = p.y_true_view.shape, p.y_pred_view.shape
         self.true_storage, self.pred_storage = p.y_true.storage, p.y_pred.storage
+        self.kind, self.rows = kind, p.rows
 
     def error(self, wrong, place, value, label):
         """The error that arrays in memory would have given."""
-        if wrong == numerics.BAD_LABEL:
+        if wrong in (numerics.BAD_LABEL, numerics.BAD_PADDING):
             if self.true_storage in FLOATS:
                 label = value
             elif label == numerics.NO_LABEL:
                 label = int(value)
-            return _validate.bad_label_at(label, place, self.shape, self.classes)
+            if wrong == numerics.BAD_PADDING:
+                return _validate.bad_padding_at(label, place, self.true_shape)
+            if self.kind == "PAIRS":
+                return _validate.bad_group_at("y_true", label, place)
+            shape = self.true_shape if self.kind == "ALIGNMENT" else self.shape
+            return _validate.bad_label_at(label, place, shape, self.classes)
+        if wrong == numerics.BAD_REFERENCE:
+            # The label itself is not kept.
+            return _validate.bad_group_at("ref_labels", math.nan, place - self.rows)
         if wrong == numerics.BAD_WEIGHT:
             return _validate.bad_weight_at(value, place, self.shape)
         if wrong == numerics.BAD_MASK:
@@ -141,8 +164,6 @@ class DeviceKernel:
 
     def __init__(self, about):
         self.about, self.kind, self.axis = about, about["kind"], about["axis"]
-        if self.kind not in _RUNNERS:
-            raise TypeError(f"y_pred: an array on a GPU, where {about['name']} is not computed; expected a NumPy array")
         self.pointwise = self.kind in POINTWISE
         self.sparse = about["labels"] or self.kind in SPARSE or self.kind == "LOCATION_SCALE"
         weights = about["class_weight"]
@@ -153,13 +174,48 @@ class DeviceKernel:
     # Arguments
 
     def prepare(self, y_true, y_pred, sample_weight, mask):
-        """Checks shapes and finds rows and columns, as `_kernels.Kernel.prepare_rows` does."""
+        """Checks shapes and finds rows and columns, as `_kernels.Kernel.prepare` does."""
         p = SimpleNamespace()
         p.y_pred = arrays.array("y_pred", y_pred)
         p.y_true = arrays.array("y_true", y_true)
         p.device = launch.device(p.y_pred.device)
         raise_pending(p.device)
-        p.stream, p.scratch, p.keep = arrays.stream_of(p.y_pred), _Scratch(p.y_pred), []
+        p.stream, p.scratch = arrays.stream_of(p.y_pred), _Scratch(p.y_pred)
+        if self.kind in STRUCTURED:
+            self.prepare_structured(p)
+        else:
+            self.prepare_rows(p)
+        p.gradient_storage = p.y_pred.storage if p.y_pred.storage in FLOATS else "float32"
+        p.real = self.about["dtype"] or ("float64" if p.y_pred.storage == "float64" else "float32")
+        if p.real not in ("float32", "float64"):
+            p.real = "float32"
+        # Sums of kinds that are few numbers to a row are in float64 whatever the dtype.
+        p.sums = "float64" if self.kind in IN_FLOAT64 else p.real
+        p.sample_weight = self.per_row(p, "sample_weight", sample_weight)
+        p.mask = self.per_row(p, "mask", mask)
+        return p
+
+    def prepare_structured(self, p):
+        """Of samples that are more than a row."""
+        p.y_true_view, p.y_pred_view, p.axes, p.single = p.y_true.view, p.y_pred.view, None, False
+        p.reference_labels, p.references = p.y_true, p.y_pred
+        if self.kind == "ALIGNMENT":
+            _validate.sequences(p.y_true_view, p.y_pred_view)
+        else:
+            p.y_true_view = _validate.group_labels("y_true", p.y_true_view, "y_pred", p.y_pred_view)
+        p.reference_view, p.reference_label_view = p.y_pred_view, p.y_true_view
+        if self.about["references"] is not None:
+            names = ("ref_labels", "ref_embeddings")
+            found = [x if x is None else arrays.array(n, x) for n, x in zip(names, self.about["references"], strict=True)]
+            p.reference_label_view, p.reference_view = _validate.references(
+                *(x if x is None else x.view for x in found), p.y_pred_view, self.about["parameters"][2] != 0
+            )
+            p.reference_labels, p.references = found
+        p.outer, p.inner = 1, p.y_pred_view.ndim - 1
+        p.shape, p.rows, p.columns = p.y_pred_view.shape[:1], p.y_pred_view.shape[0], p.y_pred_view.shape[-1]
+
+    def prepare_rows(self, p):
+        """Of rows of elements or classes."""
         true_view, pred_view = p.y_true.view, p.y_pred.view
         last = self.axis == -1
         p.axes = None
@@ -179,22 +235,12 @@ class DeviceKernel:
         p.shape = pred_view.shape[: p.outer]
         p.rows, p.columns = math.prod(p.shape), math.prod(pred_view.shape[p.outer :])
         p.y_true_view, p.y_pred_view = true_view, pred_view
-        p.gradient_storage = p.y_pred.storage if p.y_pred.storage in FLOATS else "float32"
-        p.real = self.about["dtype"] or ("float64" if p.y_pred.storage == "float64" else "float32")
-        if p.real not in ("float32", "float64"):
-            p.real = "float32"
-        # Sums of kinds that are few numbers to a row are in float64 whatever the dtype.
-        p.sums = "float64" if self.kind in IN_FLOAT64 else p.real
-        p.sample_weight = self.per_row(p, "sample_weight", sample_weight)
-        p.mask = self.per_row(p, "mask", mask)
         if self.about["ignore_class"] is not None and not self.sparse and not 0 <= self.about["ignore_class"] < p.columns:
             raise _validate.no_class(self.about["ignore_class"], p.columns)
         if self.class_weight is not None:
             count = self.class_weight.size
             if count not in (1, p.columns) or (count == 1 != p.columns and self.kind != "WEIGHTED_MEAN"):
                 raise _validate.wrong_count(self.about["weight_name"], count, p.columns)
-        p.told = None
-        return p
 
     def per_row(self, p, name, given):
         """A weight or mask of the samples: None, a number, or an Array with a view of the rows' shape."""
@@ -275,12 +321,14 @@ class DeviceKernel:
         masked = isinstance(p.mask, float)
         weight = None if by_number or p.sample_weight is None else p.sample_weight
         mask = None if masked or p.mask is None else p.mask
+        has_labels = self.about["labels"] or self.kind in SPARSE
         ignores = None if ignore_class is None else "label" if self.sparse else "largest"
         spec = _key(
             sample_weight=weight and weight.storage, mask=mask and mask.storage,
-            y_true=p.y_true.storage if ignores else None, ignores=ignores, unit=unit, counts=not (masked and p.mask == 0),
+            y_true=p.y_true.storage if ignores or has_labels else None, ignores=ignores, unit=unit,
+            counts=not (masked and p.mask == 0), labels=has_labels, flags=self.kind == "PAIRS",
         )  # fmt: skip
-        weights = p.scratch.memory("float64", p.rows)
+        weights, p.flags = p.scratch.memory("float64", p.rows), p.scratch.memory("float64", p.rows)
         blocks = self.blocks(p, p.rows)
         partials, counts = p.scratch.memory("float64", 2 * blocks), p.scratch.memory("float64", blocks)
         places = p.scratch.memory("int64", blocks)
@@ -289,16 +337,21 @@ class DeviceKernel:
         ]
         self.launch(
             p, totals.weigh, spec, 256, blocks, (self.threads(p), 1), 0,
-            [*memory, p.true_memory, weights, p.rows, p.columns, ignore_class or 0, scalar, partials, counts, places],
+            [*memory, p.true_memory, weights, p.flags, p.rows, p.columns, ignore_class or 0, scalar, partials, counts,
+             places],
         )  # fmt: skip
+        p.weighed = self.divide(p, reduction, partials, counts, places, blocks)
+        return weights
+
+    def divide(self, p, reduction, partials, counts, places, blocks):
+        """What the reduction divides by, and the first row that is wrong, on the device."""
         by = {SUM_OVER_BATCH_SIZE: "count", MEAN_WITH_SAMPLE_WEIGHT: "weight"}.get(reduction)
         divisors, bad = p.scratch.memory("float64", 2), p.scratch.memory("int64", 1)
-        p.weighed = divisors, bad
         self.launch(
             p, totals.divide, _key(by=by), 256, 1, (self.threads(p), 1), 0,
             [partials, counts, places, blocks, divisors, bad],
         )  # fmt: skip
-        return weights
+        return divisors, bad
 
     def class_weights(self, p):
         """Weights of the classes on the device; they do not change."""
@@ -407,7 +460,7 @@ class DeviceKernel:
         about = self.about
         with _recent_lock:
             _recent.append(
-                (number, _Told(p, (about["true_bounds"], about["pred_bounds"])))
+                (number, _Told(p, self.kind, (about["true_bounds"], about["pred_bounds"])))
             )
         weighed = p.weighed is not None
         spec = _key(
@@ -538,8 +591,9 @@ class DeviceKernel:
                 p.weighed[0] if p.weighed else launch.NOTHING, p.rows, p.columns, kept, self.factor(p, reduction, 1),
                 *about["parameters"], partials, places, losses,
             ],
-            # Where rows are long there is room for one block alone on a processor, which then has all of its threads.
-            2 * THREADS if p.real == "float32" and p.device.capability >= (9, 0) else THREADS,
+            # A long row leaves room for one block alone on a processor, which then has half of its threads; elsewhere
+            # than on Hopper the assembler would spill.
+            2 * THREADS if p.real == "float32" and p.device.capability[0] == 9 else THREADS,
         )  # fmt: skip
         return partials, places, blocks, self.divisor(p, reduction)
 
@@ -641,6 +695,65 @@ class DeviceKernel:
         return partials, places, blocks, self.divisor(p, reduction)
 
 
+    def run_alignment(self, p, reduction, weights, outputs, want_losses, losses):
+        _, steps, classes = p.y_pred_view.shape
+        width = p.y_true_view.shape[1]
+        spec = _key(
+            element=self.about["element"], real=p.real, y_true=p.y_true.storage, y_pred=p.y_pred.storage,
+            gradient=p.gradient_storage, want_gradient=len(outputs) > 0, want_losses=want_losses,
+            weighted=weights is not None,
+        )  # fmt: skip
+        blocks = max(1, min(p.rows, 4 if SIMULATED else 1024))
+        line = 2 * width + 1 + 2 * alignment.MARGIN
+        alphas = p.scratch.memory("float64", blocks * (steps + 1 if outputs else 2) * line)
+        statistics, ends = p.scratch.memory("float64", blocks * 2 * steps), p.scratch.memory("float64", blocks * 3 * line)
+        partials, places = p.scratch.memory("float64", 2 * blocks), p.scratch.memory("int64", blocks)
+        arguments = [
+            p.true_memory, p.y_pred_memory, outputs[0] if outputs else launch.NOTHING, weights or launch.NOTHING,
+            p.weighed[0] if p.weighed else launch.NOTHING, p.rows, steps, classes, width, self.factor(p, reduction, 1),
+            alphas, statistics, ends, partials, places, losses,
+        ]  # fmt: skip
+        self.launch(p, alignment.samples, spec, 256, blocks, (self.threads(p), 1), 0, arguments)
+        return partials, places, blocks, self.divisor(p, reduction)
+
+    def run_pairs(self, p, reduction, weights, outputs, want_losses, losses):
+        gamma, margin, without_diagonal, _ = self.about["parameters"]
+        symmetric = self.about["references"] is None
+        labels = self.contiguous(p, p.reference_label_view, p.reference_labels.owner, p.reference_labels.storage)
+        references = self.contiguous(p, p.reference_view, p.references.owner, p.references.storage)
+        count = p.reference_view.shape[0]
+        common = {
+            "element": self.about["element"], "real": p.real, "y_true": p.y_true.storage, "y_pred": p.y_pred.storage,
+            "labels": p.reference_labels.storage, "reference": p.references.storage,
+        }  # fmt: skip
+        blocks = max(1, min(p.rows, 4 if SIMULATED else BLOCKS))
+        positives, negatives, pulls = (p.scratch.memory("float64", p.rows) for _ in range(3))
+        counts, weight_sums = p.scratch.memory("float64", blocks), p.scratch.memory("float64", 2 * blocks)
+        partials, places = p.scratch.memory("float64", 2 * blocks), p.scratch.memory("int64", blocks)
+        self.launch(
+            p, pairs.sums, _key(**common, want_losses=want_losses, weighted=weights is not None), 256, blocks,
+            (self.threads(p), 1), 0,
+            [p.true_memory, p.y_pred_memory, labels, references, weights or launch.NOTHING,
+             p.flags if weights else launch.NOTHING, p.rows, count, p.columns, int(without_diagonal != 0), gamma, margin,
+             positives, negatives, pulls, counts, weight_sums, partials, places, losses],
+        )  # fmt: skip
+        # Which anchors count is known only now.
+        divisors, bad = self.divide(p, reduction, weight_sums, counts, places, blocks)
+        p.weighed = divisors, p.weighed[1] if p.weighed else bad
+        if outputs:
+            wide = p.scratch.memory("float64", p.rows * p.columns)
+            self.launch(
+                p, pairs.derivatives, _key(**common, symmetric=symmetric), 256, blocks, (self.threads(p), 1), 0,
+                [p.true_memory, p.y_pred_memory, labels, references, wide, positives, negatives, pulls, divisors, p.rows,
+                 count, p.columns, int(without_diagonal != 0), 1.0, gamma, margin],
+            )  # fmt: skip
+            self.by_thread(
+                p, pairs.rounded, _key(gradient=p.gradient_storage), p.rows * p.columns,
+                [wide, outputs[0], p.rows * p.columns],
+            )  # fmt: skip
+        return partials, places, blocks, 1.0
+
+
 class _Place:
     """Where a derivative goes: an array, what is returned for it, and whether it may be written while inputs are read."""
 
@@ -690,4 +803,6 @@ _RUNNERS = {
     "ROW": DeviceKernel.run_row,
     "ROW_MAXIMUM": DeviceKernel.run_row,
     "LOCATION_SCALE": DeviceKernel.run_of_distribution,
+    "ALIGNMENT": DeviceKernel.run_alignment,
+    "PAIRS": DeviceKernel.run_pairs,
 }

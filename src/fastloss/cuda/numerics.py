@@ -32,7 +32,7 @@ PARTS = 256
 ENTRIES = 2 * PARTS
 
 # What is wrong, and where: PLACES * row + one of these, and FIRST_ELEMENT more for elements: the least is told.
-BAD_LABEL, BAD_WEIGHT, BAD_MASK, BAD_TRUE, BAD_PRED = 1, 2, 3, 4, 5
+BAD_LABEL, BAD_WEIGHT, BAD_MASK, BAD_TRUE, BAD_PRED, BAD_PADDING, BAD_REFERENCE = range(1, 8)
 PLACES = 8
 FIRST_ELEMENT = 2**60
 NOWHERE = 2**62

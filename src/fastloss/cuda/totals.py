@@ -11,6 +11,7 @@ from fastloss.cuda._numba import REALS, bits_as_int64, cuda, int32, int64, load
 from fastloss.cuda.numerics import (
     BAD_LABEL,
     BAD_MASK,
+    BAD_PADDING,
     BAD_PRED,
     BAD_TRUE,
     BAD_WEIGHT,
@@ -35,7 +36,8 @@ def weigh(spec):
     """Weights of the rows as float64: 0 where they do not count; their sum and number, and the first that is wrong.
 
     spec: storage of `sample_weight`, `mask`, `y_true`, or None; `ignores`: "label", "largest" or None; `unit`: weights
-    are 1 where they are not 0; `counts`: whether rows without a mask count.
+    are 1 where they are not 0; `counts`: whether rows without a mask count; `labels`: whether labels are looked at, also
+    where the weight is 0; `flags`: whether it is written down which rows count.
     """
     double = REALS["float64"]
     finish = block_results("float64")
@@ -44,9 +46,11 @@ def weigh(spec):
     load_true, label_of = load(label_storage, "float64", 1), label_loader(label_storage)
     has_weight, has_mask, ignores, unit = spec.sample_weight is not None, spec.mask is not None, spec.ignores, spec.unit
     counts = spec.counts
+    by_label_range, want_flags = spec.labels, spec.flags
     by_label, by_largest = ignores == "label", ignores == "largest"
 
-    def kernel(sample_weight, mask, y_true, weights, rows, columns, ignored_class, scalar, partials, numbers, bad_places):
+    def kernel(sample_weight, mask, y_true, weights, flags, rows, columns, ignored_class, scalar, partials, numbers,
+               bad_places):
         shared = cuda.shared.array(ENTRIES, double)
         places = cuda.shared.array(PARTS, int64)
         buffer = cuda.local.array(1, double)
@@ -82,8 +86,13 @@ def weigh(spec):
                 weight = double(0)
             if unit and weight != double(0):
                 weight = double(1)
+            if by_label_range and counts_too:
+                label = label_of(y_true, row)
+                wrong = BAD_LABEL if label < 0 or label >= columns else wrong
             if wrong != 0:
                 place = row * PLACES + wrong if row * PLACES + wrong < place else place
+            if want_flags:
+                flags[row] = double(1) if counts_too else double(0)
             weights[row] = weight
             high, error = two_sum(high, weight)
             low += error
@@ -94,8 +103,8 @@ def weigh(spec):
             numbers[cuda.blockIdx.x] = all_high
         finish(high, low, place, shared, places, partials, bad_places)
 
-    arguments = [f"{weight_storage}*", f"{mask_storage}*", f"{label_storage}*", "float64*", "int64", "int64", "int64",
-                 "float64", "float64*", "float64*", "int64*"]  # fmt: skip
+    arguments = [f"{weight_storage}*", f"{mask_storage}*", f"{label_storage}*", "float64*", "float64*", "int64", "int64",
+                 "int64", "float64", "float64*", "float64*", "int64*"]  # fmt: skip
     return kernel, arguments
 
 
@@ -205,7 +214,7 @@ def finish(spec):
                 if words[0] == 0:
                     buffer[0] = double(nan)
                     words[4] = int64(0)
-                    if wrong == BAD_LABEL:
+                    if wrong in (BAD_LABEL, BAD_PADDING):
                         words[4] = label_of(y_true, place)
                         load_true(y_true, place, buffer)
                     if wrong == BAD_TRUE:
