@@ -8,6 +8,7 @@ imported.
 
 import ctypes
 import sys
+import threading
 from types import SimpleNamespace
 
 import numpy as np
@@ -167,11 +168,40 @@ def empty(shape, storage, like):
     return Array(made, "numba", storage, view, made, like.device)
 
 
+_kept = threading.local()
+
+
+def scratch(size, like, stream):
+    """(address, owner) of memory that the kernels of one call share, from the allocator of the caller's library.
+
+    CuPy and PyTorch know streams, and give memory back without waiting. Numba's arrays wait when they are freed: there a
+    block is kept for each thread and stream, whose kernels run one after the other.
+    """
+    if like.library == "torch":
+        torch = sys.modules["torch"]
+        made = torch.empty(size, dtype=torch.uint8, device=f"cuda:{like.device}")
+        return made.data_ptr(), made
+    if like.library == "cupy":
+        cupy = sys.modules["cupy"]
+        with cupy.cuda.Device(like.device):
+            made = cupy.empty(size, "uint8")
+        return made.data.ptr, made
+    blocks = _kept.__dict__.setdefault("blocks", {})
+    made, address = blocks.get((like.device, stream), (None, 0))
+    if made is None or made.nbytes < size:
+        made = cuda.device_array(size, np.uint8)
+        address = made._ary.ctypes.data if _numba.SIMULATED else made.device_ctypes_pointer.value
+        blocks[like.device, stream] = made, address
+    return address, made
+
+
 def memory_of(view, owner):
     """The memory of a view for a kernel, and at which of its elements the view begins."""
     if view.size == 0:
         return launch.NOTHING, 0
     address = view.__array_interface__["data"][0]
+    if view.flags.c_contiguous:
+        return launch.Memory(address, view.size, owner), 0
     reach = [stride * (extent - 1) for stride, extent in zip(view.strides, view.shape, strict=True)]
     low, high = sum(min(r, 0) for r in reach), sum(max(r, 0) for r in reach)
     return launch.Memory(address + low, (high - low) // view.itemsize + 1, owner), -low // view.itemsize

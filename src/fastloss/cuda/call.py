@@ -134,16 +134,29 @@ class _Told:
 
 
 class _Scratch:
-    """Memory for what is between the kernels of a call, of the caller's own kind, which knows streams."""
+    """Memory for what is between the kernels of a call, in one block: what is wanted is written down, then allocated."""
 
-    def __init__(self, like):
-        self.like, self.kept = like, []
+    # Every array begins at a multiple of this.
+    UNIT = 256
+
+    def __init__(self):
+        self.wanted, self.size = [], 0
 
     def memory(self, storage, count):
-        """Memory for `count` elements."""
-        array = arrays.empty((max(count, 1),), storage, self.like)
-        self.kept.append(array)
-        return arrays.memory_of(array.view, array.owner)[0]
+        """Memory for `count` elements; its address is not known before `allocate`."""
+        memory = launch.Memory(self.size, max(count, 1))
+        self.wanted.append(memory)
+        self.size += -(-memory.count * STORAGES[storage].itemsize // self.UNIT) * self.UNIT
+        return memory
+
+    def allocate(self, like, stream):
+        """Gives all memory its address."""
+        if not self.wanted:
+            return
+        address, owner = arrays.scratch(self.size + self.UNIT, like, stream)
+        address += -address % self.UNIT
+        for memory in self.wanted:
+            memory.address, memory.owner = address + memory.address, owner
 
 
 def _key(**spec):
@@ -180,7 +193,8 @@ class DeviceKernel:
         p.y_true = arrays.array("y_true", y_true)
         p.device = launch.device(p.y_pred.device)
         raise_pending(p.device)
-        p.stream, p.scratch = arrays.stream_of(p.y_pred), _Scratch(p.y_pred)
+        p.stream, p.scratch = arrays.stream_of(p.y_pred), _Scratch()
+        p.launches = []
         if self.kind in STRUCTURED:
             self.prepare_structured(p)
         else:
@@ -272,8 +286,8 @@ class DeviceKernel:
     # Steps
 
     def launch(self, p, make, spec, threads, grid, block, shared, arguments):
-        """Launches a kernel; threads: the most that it is compiled for."""
-        p.device.launch(make, spec, threads, max(grid, 1), block, shared, p.stream, arguments)
+        """Keeps a kernel to be launched when the memory between kernels is known; threads: the most of a block."""
+        p.launches.append((make, spec, threads, max(grid, 1), block, shared, arguments))
 
     def by_thread(self, p, make, spec, count, arguments):
         """Launches a kernel whose threads share `count` things; returns the number of blocks."""
@@ -431,6 +445,9 @@ class DeviceKernel:
             self.written(p, place, output)
         if value is not None or _checks_labels:
             self.finish(p, kind, partials, bad_places, blocks, divisor, value)
+        p.scratch.allocate(p.y_pred, p.stream)
+        for make, spec, threads, grid, block, shared, arguments in p.launches:
+            p.device.launch(make, spec, threads, grid, block, shared, p.stream, arguments)
         return losses.given if value is None and losses is not None else value.given if value is not None else None
 
     def output(self, p, place):
