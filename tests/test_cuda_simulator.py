@@ -14,7 +14,8 @@ TESTS = Path(__file__).parent
 @pytest.mark.skipif(importlib.util.find_spec("numba_cuda") is None, reason="numba-cuda is not installed")
 def test_in_the_simulator(seed):
     command = [sys.executable, "-m", "pytest", "-q", "-W", "ignore", "-p", "no:cacheprovider", "--backend", "simulator"]
-    command += ["--seed", str(seed), "-n", "2", str(TESTS / "test_cuda.py")]
+    command += ["--seed", str(seed), str(TESTS / "test_cuda.py")]
+    command += ["-n", "2"] if importlib.util.find_spec("xdist") else []
     ran = subprocess.run(command, cwd=TESTS.parent, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout[-5000:] + ran.stderr[-2000:]
     assert " passed" in ran.stdout
