@@ -49,6 +49,9 @@ BLOCKS = 4096
 # Threads of a row or a block at most: so many registers are left to each that none are spilled.
 THREADS = 512
 
+# Rows that are too few for the processors, and columns of a part of them.
+FEW_ROWS, PART = (3, 8) if SIMULATED else (128, 16384)
+
 # Elements of a 16-byte load.
 WIDTHS = {"float64": 2, "float32": 4, "float16": 8, "bfloat16": 8}
 
@@ -511,7 +514,7 @@ class DeviceKernel:
         return float(p.rows * per_row)
 
     def shape_of_rows(self, p, width, most):
-        """Threads of a row, rows of a block, blocks: a thread has some 8 vectors, or few elements of short rows."""
+        """Threads of a row, rows of a block, blocks: a thread has some 4 vectors, or few elements of short rows."""
         if SIMULATED:
             # Both ways: several rows in a block, and several threads to a row.
             threads, rows = (2, 2) if p.columns > 2 else (1, 4)
@@ -519,7 +522,7 @@ class DeviceKernel:
             threads = min(32, 2 * _power_of_two(max(p.columns - 1, 0) // 4)) if p.columns > 4 else 1
             rows = 256 // threads
         else:
-            threads = min(max(_power_of_two(p.columns // (8 * width)), 32), most)
+            threads = min(max(_power_of_two(p.columns // (4 * width)), 32), most)
             rows = max(1, 256 // threads)
         return threads, rows, max(1, min(-(-p.rows // rows), 4 if SIMULATED else BLOCKS))
 
@@ -574,10 +577,12 @@ class DeviceKernel:
         self.launch(p, pointwise.by_rows, spec, THREADS, blocks, block, 0, [*arguments, losses, float(divide)])
         return partials, places, blocks, self.divisor(p, reduction)
 
-    def rows_launch(self, p, make, spec, width, want_cache, arguments_of, most=None):
-        """Launches a kernel of rows, with as much shared memory as a row has use for."""
+    def rows_launch(self, p, make, spec, width, want_cache, arguments_of, most=None, pieces=1):
+        """Launches a kernel of rows, with as much shared memory as a row has use for; or of `pieces` of each."""
         most = most or THREADS
         threads, rows, blocks = self.shape_of_rows(p, width, most)
+        if pieces > 1:
+            blocks = max(1, min(-(-p.rows * pieces // rows), 4 if SIMULATED else BLOCKS))
         size = 16 if width > 1 else 0
         vectors = p.columns // width if size and want_cache else 0
         # What the kernels use besides
@@ -594,23 +599,34 @@ class DeviceKernel:
             return self.run_dense(p, reduction, weights, outputs, want_losses, losses)
         about = self.about
         width = self.width(p, [p.y_pred_memory, *outputs], p.columns < 4 * 32)
+        # Parts of a row are read twice, so not where the gradient overwrites it.
+        in_place = outputs and outputs[0].address == p.y_pred_memory.address
+        pieces = -(-p.columns // PART) if p.rows <= FEW_ROWS and not in_place else 1
+        storages = {"real": p.real, "y_true": p.y_true.storage, "y_pred": p.y_pred.storage, "width": width}
+        # A long row leaves room for one block alone on a processor, which then has half of its threads; elsewhere than on
+        # Hopper the assembler would spill.
+        most = 2 * THREADS if p.real == "float32" and p.device.capability[0] == 9 else THREADS
         spec = _key(
-            element=about["element"], real=p.real, y_true=p.y_true.storage, y_pred=p.y_pred.storage,
-            gradient=p.gradient_storage, width=width,
-            want_gradient=len(outputs) > 0, want_losses=want_losses, weighted=weights is not None,
-            class_weights=self.class_weight is not None,
+            **storages, element=about["element"], gradient=p.gradient_storage, want_gradient=len(outputs) > 0,
+            want_losses=want_losses, weighted=weights is not None, class_weights=self.class_weight is not None,
+            split=pieces > 1,
         )  # fmt: skip
+        found = launch.NOTHING
+        if pieces > 1:
+            found = p.scratch.memory(p.real, 3 * p.rows * pieces)
+            block = (2 if SIMULATED else THREADS, 1)
+            arguments = [p.true_memory, p.y_pred_memory, p.rows, p.columns, PART, pieces, found]
+            blocks = min(p.rows * pieces, 4 if SIMULATED else BLOCKS)
+            self.launch(p, sparse_softmax.parts, _key(**storages), THREADS, blocks, block, 0, arguments)
         gradient = outputs[0] if outputs else launch.NOTHING
         partials, places, blocks = self.rows_launch(
-            p, sparse_softmax.rows, spec, width, bool(outputs),
+            p, sparse_softmax.rows, spec, width, bool(outputs) and pieces == 1,
             lambda kept, partials, places: [
                 p.true_memory, p.y_pred_memory, gradient, weights or launch.NOTHING, self.class_weights(p),
                 p.weighed[0] if p.weighed else launch.NOTHING, p.rows, p.columns, kept, self.factor(p, reduction, 1),
-                *about["parameters"], partials, places, losses,
+                *about["parameters"], partials, places, losses, PART, pieces, found,
             ],
-            # A long row leaves room for one block alone on a processor, which then has half of its threads; elsewhere
-            # than on Hopper the assembler would spill.
-            2 * THREADS if p.real == "float32" and p.device.capability[0] == 9 else THREADS,
+            most, pieces,
         )  # fmt: skip
         return partials, places, blocks, self.divisor(p, reduction)
 

@@ -32,94 +32,51 @@ from fastloss.cuda.numerics import (
 )
 
 
-def rows(spec):
-    """The kernel: a row is worked on by blockDim.x threads, blockDim.y rows by a block."""
-    kind, width = REALS[spec.real], spec.width
-    load_pred, load_one = load(spec.y_pred, spec.real, width), load(spec.y_pred, spec.real, 1)
-    put, put_one, keep = store(spec.gradient, spec.real, width), store(spec.gradient, spec.real, 1), copy(spec.y_pred, width)
-    two_vectors, load_second = 2 * width, load(spec.y_pred, spec.real, width, width)
-    finish, larger = block_results(spec.real), maximum(spec.real)
-    label_of, sum_of_row, maximum_of_row = label_loader(spec.y_true), row_sum(spec.real), row_maximum(spec.real)
-    element = with_four_parameters(ELEMENTS[spec.element], 1)
-    w = window(spec.real)
-    fits, exponent, offset_of, floor_of, exceeds = w.fits, w.exponent, w.offset, w.floor, w.exceeds
-    term, rescaled, relative_term, far_log = w.term, w.rescaled, w.relative_term, w.far_log
-    lowest, least, infinite, nan = w.lowest, w.least, math.inf, math.nan
-    want_gradient, want_losses, weighted, class_weighted = (
-        spec.want_gradient, spec.want_losses, spec.weighted, spec.class_weights,
-    )  # fmt: skip
-    storage = shared_type(spec.y_pred)
+class _Reader:
+    """The device functions that read a row, or a part of one."""
 
-    @device
-    def moved(most, high, low, offset):
-        """The sum in a window that begins at `most`, and that window."""
-        k = exponent(most)
-        new = offset_of(k)
-        return rescaled(high, new - offset), rescaled(low, new - offset), new, floor_of(k)
-
-    def collector(count):
-        """A device function: what `count` logits of a buffer add, but not that at `skip`, if it is one of them."""
-        add = adder(count)
+    def __init__(self, spec, keeps):
+        kind, width = REALS[spec.real], spec.width
+        w, larger, keep = window(spec.real), maximum(spec.real), copy(spec.y_pred, width)
+        exponent, offset_of, floor_of, exceeds = w.exponent, w.offset, w.floor, w.exceeds
+        term, rescaled, lowest, infinite = w.term, w.rescaled, w.lowest, math.inf
+        load_pred, load_second = load(spec.y_pred, spec.real, width), load(spec.y_pred, spec.real, width, width)
+        load_one = load(spec.y_pred, spec.real, 1)
 
         @device
-        def collect(buffer, skip, high, low, top, offset, floor):
-            most = buffer[0]
-            for j in range(1, count):
-                most = larger(most, buffer[j])
-            if exceeds(most, floor):
-                high, low, offset, floor = moved(most, high, low, offset)
-            top = larger(top, most)
-            if skip >= 0 and skip < count:
+        def moved(most, high, low, offset):
+            """The sum in a window that begins at `most`, and that window."""
+            k = exponent(most)
+            new = offset_of(k)
+            return rescaled(high, new - offset), rescaled(low, new - offset), new, floor_of(k)
+
+        def collector(count):
+            """A device function: what `count` logits of a buffer add, but not that at `skip`, if it is one of them."""
+            add = adder(count)
+
+            @device
+            def collect(buffer, skip, high, low, top, offset, floor):
+                most = buffer[0]
+                for j in range(1, count):
+                    most = larger(most, buffer[j])
+                if exceeds(most, floor):
+                    high, low, offset, floor = moved(most, high, low, offset)
+                top = larger(top, most)
+                if skip >= 0 and skip < count:
+                    for j in range(count):
+                        buffer[j] = kind(-infinite) if j == skip else buffer[j]
                 for j in range(count):
-                    buffer[j] = kind(-infinite) if j == skip else buffer[j]
-            for j in range(count):
-                buffer[j] = term(buffer[j], offset, floor)
-            high, low = add(high, low, buffer)
-            return high, low, top, offset, floor
+                    buffer[j] = term(buffer[j], offset, floor)
+                high, low = add(high, low, buffer)
+                return high, low, top, offset, floor
 
-        return collect
+            return collect
 
-    collect_one, collect_vector, collect_pair = collector(1), collector(width), collector(2 * width)
+        collect_one, collect_vector, collect_pair = collector(1), collector(width), collector(2 * width)
 
-    def kernel(y_true, y_pred, gradient, weights, class_weights, factor_at, count, columns, kept, factor, a, b, c, d,
-               partials, bad_places, losses):  # fmt: skip
-        shared = cuda.shared.array(ENTRIES, kind)
-        places = cuda.shared.array(PARTS, int64)
-        cache = cuda.shared.array(0, storage)
-        buffer = cuda.local.array(two_vectors, kind)
-        own, threads = int64(cuda.threadIdx.x), int64(cuda.blockDim.x)
-        cached = int64(cuda.threadIdx.y) * kept * width
-        block_high, block_low = kind(0), kind(0)
-        place = int64(NOWHERE)
-        if weighted:
-            factor = factor * kind(factor_at[0])
-        for block in range(int64(cuda.blockIdx.x) * cuda.blockDim.y, count, int64(cuda.gridDim.x) * cuda.blockDim.y):
-            row = block + cuda.threadIdx.y
-            # Threads beyond the last row take part in its reductions, of nothing.
-            extent = columns if row < count else int64(0)
-            base = row * columns
-            weight, label = kind(1), int64(-1)
-            if row < count:
-                label = label_of(y_true, row)
-                if weighted:
-                    weight = kind(weights[row])
-            wrong = weight != kind(0) and row < count and (label < 0 or label >= columns)
-            if wrong:
-                found = row * PLACES + BAD_LABEL
-                place = found if found < place else place
-            if weight == kind(0) or wrong:
-                label = int64(-1)
-            logit = kind(0)
-            if label >= 0:
-                load_one(y_pred, base + label, buffer)
-                logit = buffer[0]
-                if class_weighted:
-                    weight = weight * kind(class_weights[label])
-            head = (-base) & (width - 1)
-            head = extent if extent < head else head
-            vectors = (extent - head) // width
-            rest = extent - vectors * width
-
+        @device
+        def read(y_pred, base, extent, head, vectors, label, own, threads, buffer, cache, cached, kept):
+            """The sum of a thread's terms without the label's, their largest logit, and the window of the sum."""
             high, low, top = kind(0), kind(0), kind(-infinite)
             offset, floor = offset_of(kind(lowest)), floor_of(kind(lowest))
             v = own
@@ -128,29 +85,136 @@ def rows(spec):
                 column, other = head + v * width, head + (v + threads) * width
                 load_pred(y_pred, base + column, buffer)
                 load_second(y_pred, base + other, buffer)
-                if want_gradient and v < kept:
+                if keeps and v < kept:
                     keep(y_pred, base + column, cache, cached + v * width)
-                if want_gradient and v + threads < kept:
+                if keeps and v + threads < kept:
                     keep(y_pred, base + other, cache, cached + (v + threads) * width)
                 skip = label - column if label < column + width else int64(-1)
                 skip = label - other + width if label >= other and label < other + width else skip
-                high, low, top, offset, floor = collect_pair(
-                    buffer, skip, high, low, top, offset, floor
-                )
+                high, low, top, offset, floor = collect_pair(buffer, skip, high, low, top, offset, floor)
                 v += 2 * threads
             if v < vectors:
                 column = head + v * width
                 load_pred(y_pred, base + column, buffer)
-                if want_gradient and v < kept:
+                if keeps and v < kept:
                     keep(y_pred, base + column, cache, cached + v * width)
-                high, low, top, offset, floor = collect_vector(
-                    buffer, label - column, high, low, top, offset, floor
-                )
-            for i in range(own, rest, threads):
+                high, low, top, offset, floor = collect_vector(buffer, label - column, high, low, top, offset, floor)
+            for i in range(own, extent - vectors * width, threads):
                 column = i if i < head else i + vectors * width
                 load_one(y_pred, base + column, buffer)
-                high, low, top, offset, floor = collect_one(
-                    buffer, label - column, high, low, top, offset, floor
+                high, low, top, offset, floor = collect_one(buffer, label - column, high, low, top, offset, floor)
+            return high, low, top, offset
+
+        self.read = read
+
+
+def parts(spec):
+    """Of few long rows: what the parts of each add up to, a block to a part. Three numbers each: sum, error, maximum."""
+    kind, width = REALS[spec.real], spec.width
+    read, label_of, w = _Reader(spec, False).read, label_loader(spec.y_true), window(spec.real)
+    exponent, offset_of, rescaled = w.exponent, w.offset, w.rescaled
+    sum_of_row, maximum_of_row = row_sum(spec.real), row_maximum(spec.real)
+    storage, entries = shared_type(spec.y_pred), 2 * width
+
+    def kernel(y_true, y_pred, count, columns, part_columns, pieces, found):
+        shared = cuda.shared.array(ENTRIES, kind)
+        cache = cuda.shared.array(1, storage)
+        buffer = cuda.local.array(entries, kind)
+        own, threads = int64(cuda.threadIdx.x), int64(cuda.blockDim.x)
+        for item in range(int64(cuda.blockIdx.x), count * pieces, int64(cuda.gridDim.x)):
+            row = item // pieces
+            begin = (item - row * pieces) * part_columns
+            extent = columns - begin if columns - begin < part_columns else part_columns
+            base = row * columns + begin
+            head = (-base) & (width - 1)
+            head = extent if extent < head else head
+            vectors = (extent - head) // width
+            high, low, top, own_offset = read(
+                y_pred, base, extent, head, vectors, label_of(y_true, row) - begin, own, threads, buffer, cache, int64(0),
+                int64(0),
+            )  # fmt: skip
+            top = maximum_of_row(top, shared)
+            offset = offset_of(exponent(top))
+            high, low = sum_of_row(rescaled(high, offset - own_offset), rescaled(low, offset - own_offset), shared)
+            if own == 0:
+                found[3 * item] = high
+                found[3 * item + 1] = low
+                found[3 * item + 2] = top
+
+    return kernel, [f"{spec.y_true}*", f"{spec.y_pred}*", "int64", "int64", "int64", "int64", f"{spec.real}*"]
+
+
+def rows(spec):
+    """The kernel: a row is worked on by blockDim.x threads, blockDim.y rows by a block; or parts of rows that are split."""
+    kind, width = REALS[spec.real], spec.width
+    load_pred, load_one = load(spec.y_pred, spec.real, width), load(spec.y_pred, spec.real, 1)
+    put, put_one = store(spec.gradient, spec.real, width), store(spec.gradient, spec.real, 1)
+    finish, larger = block_results(spec.real), maximum(spec.real)
+    label_of, sum_of_row, maximum_of_row = label_loader(spec.y_true), row_sum(spec.real), row_maximum(spec.real)
+    element = with_four_parameters(ELEMENTS[spec.element], 1)
+    w, read = window(spec.real), _Reader(spec, spec.want_gradient).read
+    fits, exponent, offset_of, floor_of = w.fits, w.exponent, w.offset, w.floor
+    term, rescaled, relative_term, far_log = w.term, w.rescaled, w.relative_term, w.far_log
+    least, infinite, nan = w.least, math.inf, math.nan
+    want_gradient, want_losses, weighted, class_weighted, split = (
+        spec.want_gradient, spec.want_losses, spec.weighted, spec.class_weights, spec.split,
+    )  # fmt: skip
+    storage, entries = shared_type(spec.y_pred), 2 * width
+
+    def kernel(y_true, y_pred, gradient, weights, class_weights, factor_at, count, columns, kept, factor, a, b, c, d,
+               partials, bad_places, losses, part_columns, pieces, found):  # fmt: skip
+        shared = cuda.shared.array(ENTRIES, kind)
+        places = cuda.shared.array(PARTS, int64)
+        cache = cuda.shared.array(0, storage)
+        buffer = cuda.local.array(entries, kind)
+        own, threads = int64(cuda.threadIdx.x), int64(cuda.blockDim.x)
+        cached = int64(cuda.threadIdx.y) * kept * width
+        block_high, block_low = kind(0), kind(0)
+        place = int64(NOWHERE)
+        if weighted:
+            factor = factor * kind(factor_at[0])
+        items = count * pieces if split else count
+        for block in range(int64(cuda.blockIdx.x) * cuda.blockDim.y, items, int64(cuda.gridDim.x) * cuda.blockDim.y):
+            row, begin, extent = block + cuda.threadIdx.y, int64(0), columns
+            live = row < items
+            if split:
+                item = row
+                row = item // pieces
+                begin = (item - row * pieces) * part_columns
+                extent = columns - begin if columns - begin < part_columns else part_columns
+            # Threads beyond the last row take part in reductions, of nothing.
+            row, extent = row if live else int64(0), extent if live else int64(0)
+            base = row * columns + begin
+            weight, label = kind(1), int64(-1)
+            if live:
+                label = label_of(y_true, row)
+                if weighted:
+                    weight = kind(weights[row])
+            wrong = weight != kind(0) and live and (label < 0 or label >= columns)
+            if wrong:
+                place = row * PLACES + BAD_LABEL if row * PLACES + BAD_LABEL < place else place
+            if weight == kind(0) or wrong:
+                label = int64(-1)
+            logit = kind(0)
+            if label >= 0:
+                load_one(y_pred, row * columns + label, buffer)
+                logit = buffer[0]
+                if class_weighted:
+                    weight = weight * kind(class_weights[label])
+            # From here on of the part
+            place_of_label = label - begin if label >= 0 else int64(-1)
+            head = (-base) & (width - 1)
+            head = extent if extent < head else head
+            vectors = (extent - head) // width
+            rest = extent - vectors * width
+
+            if split:
+                top = kind(-infinite)
+                for q in range(own, pieces, threads):
+                    top = larger(top, found[3 * (row * pieces + q) + 2])
+            else:
+                high, low, top, own_offset = read(
+                    y_pred, base, extent, head, vectors, place_of_label, own, threads, buffer, cache, cached, kept
                 )
             if label >= 0:
                 top = larger(top, logit)
@@ -158,16 +222,23 @@ def rows(spec):
             logit = logit if label >= 0 else top
             has_window = fits(top)
             base_k = exponent(top)
-            own_offset = offset
             offset, floor = offset_of(base_k), floor_of(base_k)
             if has_window:
-                high, low = rescaled(high, offset - own_offset), rescaled(low, offset - own_offset)
+                if split:
+                    high, low = kind(0), kind(0)
+                    for q in range(own, pieces, threads):
+                        first = 3 * (row * pieces + q)
+                        by = offset - offset_of(exponent(found[first + 2]))
+                        high, error = two_sum(high, rescaled(found[first], by))
+                        low += rescaled(found[first + 1], by) + error
+                else:
+                    high, low = rescaled(high, offset - own_offset), rescaled(low, offset - own_offset)
                 own_term = term(logit, offset, floor)
             else:
                 # The same for all threads of a row, which read it again.
                 high, low = kind(0), kind(0)
-                for column in range(own, extent, threads):
-                    load_one(y_pred, base + column, buffer)
+                for column in range(own, columns if live else int64(0), threads):
+                    load_one(y_pred, row * columns + column, buffer)
                     total, error = two_sum(high, kind(0) if column == label else relative_term(buffer[0], top))
                     high, low = total, low + error
                 own_term = relative_term(logit, top)
@@ -184,7 +255,7 @@ def rows(spec):
             value, slope = kind(value) * weight, kind(slope) * (weight * factor)
             if label < 0:
                 value = kind(nan) if wrong else kind(0)
-            if own == 0 and row < count:
+            if own == 0 and live and begin == 0:
                 block_high, error = two_sum(block_high, value)
                 block_low += error
                 if want_losses:
@@ -216,15 +287,16 @@ def rows(spec):
                         buffer[0] = scale * (reciprocal * term(buffer[0], offset, floor))
                         put_one(gradient, base + column, buffer)
                 # By the thread that has written it with the others
-                if not has_window or label < head:
-                    turn = label
-                elif label < head + vectors * width:
-                    turn = (label - head) // width
+                if not has_window or place_of_label < head:
+                    turn = place_of_label
+                elif place_of_label < head + vectors * width:
+                    turn = (place_of_label - head) // width
                 else:
-                    turn = label - vectors * width
-                if not hidden and own == turn & (threads - 1):
+                    turn = place_of_label - vectors * width
+                inside = place_of_label >= 0 and place_of_label < extent
+                if inside and not hidden and own == turn & (threads - 1):
                     buffer[0] = slope * (others * reciprocal)
-                    put_one(gradient, base + label, buffer)
+                    put_one(gradient, base + place_of_label, buffer)
         finish(block_high, block_low, place, shared, places, partials, bad_places)
 
     arguments = [
@@ -233,5 +305,6 @@ def rows(spec):
         *[spec.real] * 5,  # factor, four parameters
         f"{spec.real}*", "int64*",  # sums and first bad row of each block
         f"{spec.real}*",
+        "int64", "int64", f"{spec.real}*",  # columns of a part, parts of a row, what `parts` has found
     ]  # fmt: skip
     return kernel, arguments
