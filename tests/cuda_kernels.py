@@ -73,7 +73,7 @@ def recording(capability=(9, 0)):
         mock.patch.object(launch, "device", return_value=recorder),
         mock.patch.object(launch, "device_of", return_value=0),
         mock.patch.object(arrays, "empty", _empty),
-        mock.patch.object(arrays, "scratch", lambda size, like, stream: (1 << 20, None)),
+        mock.patch.object(arrays, "scratch", return_value=(1 << 20, None)),
         mock.patch.object(arrays, "filled", lambda values, like: _empty(values.shape, "float64", like)),
         mock.patch("fastloss.cuda.reason", return_value=None),
     ):

@@ -5,8 +5,8 @@ Functions and classes of fastloss take arrays that lie on a device as they take 
 PyTorch's tensors, anything with ``__cuda_array_interface__`` or DLPack. They compute on the stream that is current for the
 caller, wait for nothing, and return arrays of the caller's kind on the device, also for a reduced value.
 
-A wrong label, weight or element makes the value NaN, and `check` raises the error that a NumPy array would have given; the
-next call does so too, if the device is that far.
+A wrong label, weight or element makes the value NaN, and `check` raises the error that a NumPy array would have given. So
+does the next call, if the device is that far, and an array of Numba's when the value is read.
 """
 
 from fastloss.cuda._available import describe, reason

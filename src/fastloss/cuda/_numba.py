@@ -41,6 +41,9 @@ def device(function):
 
 if SIMULATED:
     from numba.cuda.simulator import kernelapi
+    from numba.cuda.simulator.cudadrv import devicearray
+
+    DeviceArray = devicearray.FakeCUDAArray
 
     _shared_lock = threading.Lock()
 
@@ -139,8 +142,10 @@ else:
     from llvmlite import ir
     from numba.cuda import compiler, dispatcher, libdevice, types
     from numba.cuda.core import sigutils
-    from numba.cuda.cudadrv import nvvm
+    from numba.cuda.cudadrv import devicearray, nvvm
     from numba.cuda.extending import intrinsic
+
+    DeviceArray = devicearray.DeviceNDArray
 
     REALS = {"float32": types.float32, "float64": types.float64}
     int32, int64 = types.int32, types.int64

@@ -135,9 +135,7 @@ def stream_of(found):
     if found.library == "cupy":
         return sys.modules["cupy"].cuda.get_current_stream().ptr
     if found.library == "numba":
-        stream = getattr(found.given, "stream", 0)
-        handle = getattr(stream, "handle", 0)
-        return 0 if _numba.SIMULATED else int(getattr(handle, "value", handle) or 0)
+        return 0 if _numba.SIMULATED else int(found.given.stream)
     interface = getattr(found.given, "__cuda_array_interface__", None) or {}
     return interface.get("stream") or 0
 
@@ -161,9 +159,12 @@ def empty(shape, storage, like):
         dtype = np.dtype(sys.modules["ml_dtypes"].bfloat16) if "ml_dtypes" in sys.modules else dtype
     elif storage == "bool":
         dtype = np.dtype(np.bool_)
-    made = cuda.device_array(shape, dtype)
     if _numba.SIMULATED:
+        made = cuda.device_array(shape, dtype)
         return Array(made, "numba", storage, made._ary if storage != "bfloat16" else made._ary.view(np.uint16), made, 0)
+    # What is read later goes through the same stream.
+    with cuda.gpus[like.device]:
+        made = cuda.device_array(shape, dtype, stream=getattr(like.given, "stream", 0) if like.library == "numba" else 0)
     view = at_address(made.device_ctypes_pointer.value or 0, shape, None, STORAGES[storage])
     return Array(made, "numba", storage, view, made, like.device)
 

@@ -28,7 +28,7 @@ from fastloss.cuda import (
     sparse_softmax,
     totals,
 )
-from fastloss.cuda._numba import FLOATS, SIMULATED, STORAGES
+from fastloss.cuda._numba import FLOATS, SIMULATED, STORAGES, DeviceArray
 from fastloss.cuda.elements import SCALE_FREE
 
 SUM_OVER_BATCH_SIZE, SUM, MEAN_WITH_SAMPLE_WEIGHT, NONE = range(4)
@@ -96,6 +96,23 @@ def raise_pending(device):
     if told is None:
         raise ValueError("an earlier call on the GPU had a label, a weight or an element out of range")
     raise told.error(wrong, place, value, label)
+
+
+class _Result(DeviceArray):
+    """An array of Numba that raises the error of its call when it is read."""
+
+    def copy_to_host(self, *arguments, **keywords):
+        host = super().copy_to_host(*arguments, **keywords)
+        for ordinal in range(launch.device_count()):
+            raise_pending(launch.device(ordinal))
+        return host
+
+
+def _readable(array):
+    """What the caller gets for a value: Numba's arrays let themselves be read by Python alone."""
+    if isinstance(array, DeviceArray):
+        array.__class__ = _Result
+    return array
 
 
 class _Told:
@@ -451,7 +468,7 @@ class DeviceKernel:
         p.scratch.allocate(p.y_pred, p.stream)
         for make, spec, threads, grid, block, shared, arguments in p.launches:
             p.device.launch(make, spec, threads, grid, block, shared, p.stream, arguments)
-        return losses.given if value is None and losses is not None else value.given if value is not None else None
+        return None if derivatives_only else _readable((losses if value is None else value).given)
 
     def output(self, p, place):
         """The memory that kernels write a derivative to: the array's own if it is contiguous as they see it."""

@@ -197,12 +197,12 @@ def rows(spec):
                 label = int64(-1)
             logit = kind(0)
             if label >= 0:
-                load_one(y_pred, row * columns + label, buffer)
+                load_one(y_pred, base - begin + label, buffer)
                 logit = buffer[0]
                 if class_weighted:
                     weight = weight * kind(class_weights[label])
             # From here on of the part
-            place_of_label = label - begin if label >= 0 else int64(-1)
+            place_of_label = label - begin if split and label >= 0 else label
             head = (-base) & (width - 1)
             head = extent if extent < head else head
             vectors = (extent - head) // width
@@ -238,7 +238,7 @@ def rows(spec):
                 # The same for all threads of a row, which read it again.
                 high, low = kind(0), kind(0)
                 for column in range(own, columns if live else int64(0), threads):
-                    load_one(y_pred, row * columns + column, buffer)
+                    load_one(y_pred, base - begin + column, buffer)
                     total, error = two_sum(high, kind(0) if column == label else relative_term(buffer[0], top))
                     high, low = total, low + error
                 own_term = relative_term(logit, top)

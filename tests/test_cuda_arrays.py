@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The host's side of calls on a GPU, without one: arrays of all kinds are described, and kernels written down."""
+
+import importlib.util
+import os
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+import fastloss.cuda
+from cases import CASES
+
+if importlib.util.find_spec("numba_cuda") is None or os.environ.get("NUMBA_ENABLE_CUDASIM") == "1":
+    pytest.skip("numba-cuda is not installed", allow_module_level=True)
+
+from cuda_kernels import FakeArray, aligned, arguments_of, recording
+from fastloss import _kernels
+from fastloss.cuda import arrays
+
+DTYPES = ("float32", "float64", "float16", "bool", *(f"{s}int{n}" for s in ("", "u") for n in (8, 16, 32, 64)))
+
+
+class Exported:
+    """What has DLPack alone, on a device by its own account."""
+
+    def __init__(self, array, device=2):
+        self.array, self.device = array, device
+
+    def __dlpack_device__(self):
+        return self.device, 0
+
+    def __dlpack__(self, stream=None):
+        assert stream == -1
+        return self.array.__dlpack__()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("make", [FakeArray, Exported])
+def test_dtypes_shapes_and_strides(dtype, make):
+    array = np.arange(24).reshape(2, 3, 4).astype(dtype)
+    with recording():
+        for view in (array, array[:, ::2], array.transpose(2, 0, 1), array[:0], array[0, 0, 0:1]):
+            found = arrays.array("y_pred", make(view))
+            assert (found.storage, found.view.shape) == (dtype, view.shape)
+            if view.size:
+                assert found.view.ctypes.data == view.ctypes.data
+                assert found.view.strides == view.strides
+
+
+def test_bfloat16():
+    with recording():
+        assert arrays.array("y_pred", FakeArray(np.zeros(3, ml_dtypes.bfloat16))).storage == "bfloat16"
+
+
+def test_what_lies_in_memory():
+    """PyTorch's tensors have the attribute wherever they lie."""
+
+    class Tensor(FakeArray):
+        is_cuda = False
+
+    for value in (np.zeros(3), [1.0], 1.0, Exported(np.zeros(3), device=1), Tensor(np.zeros(3))):
+        assert not arrays.is_array(value)
+
+
+def test_complex_numbers():
+    with recording(), pytest.raises(TypeError, match=r"^y_pred: dtype <c16 is not supported"):
+        arrays.array("y_pred", FakeArray(np.zeros(3, np.complex128)))
+
+
+def first_of(kind):
+    return next(case for case in CASES.values() if _kernels.registry()[case.name]["kind"] == kind)
+
+
+def kernels_of(call):
+    with recording() as recorder:
+        call()
+    return [make.__name__ for make, *_ in recorder.launches]
+
+
+def test_a_call_is_two_kernels():
+    for kind in ("POINTWISE_MEAN", "SPARSE_SOFTMAX", "SOFTMAX"):
+        case = first_of(kind)
+        y, p = arguments_of(case, (64, 256), np.float32)
+        for call in (case.make(), case.make().value_and_grad):
+            own, last = kernels_of(lambda call=call, y=y, p=p: call(y, p))
+            assert own in ("flat", "rows")
+            assert last == "finish"
+
+
+def test_weights_take_two_more():
+    case = first_of("POINTWISE_MEAN")
+    y, p = arguments_of(case, (64, 256), np.float32)
+    found = kernels_of(lambda: case.make()(y, p, aligned((64,), np.float32)))
+    assert found == ["weigh", "divide", "by_rows", "finish"]
+    assert kernels_of(lambda: case.make()(y, p, 2.5)) == found
+
+
+def test_strided_arrays_are_gathered():
+    case = first_of("POINTWISE_MEAN")
+    y, p = aligned((64, 8), np.float32), FakeArray(np.zeros((64, 16), np.float32)[:, ::2])
+    out = FakeArray(np.zeros((8, 64), np.float32).T)
+    assert kernels_of(lambda: case.make()(y, p)) == ["gather", "flat", "finish"]
+    assert kernels_of(lambda: case.make().value_and_grad(y, p, out=out)) == ["gather", "flat", "gather", "finish"]
+
+
+def test_few_long_rows_are_split():
+    case = first_of("SPARSE_SOFTMAX")
+    y, p = arguments_of(case, (4, 40000), np.float32)
+    assert kernels_of(lambda: case.make().value_and_grad(y, p)) == ["parts", "rows", "finish"]
+    # Parts would read what others have written.
+    assert kernels_of(lambda: case.make().value_and_grad(y, p, out=p)) == ["rows", "finish"]
+
+
+def test_without_a_device():
+    reason = fastloss.cuda.reason()
+    if reason is None:
+        pytest.skip("there is a device")
+    case = first_of("POINTWISE_MEAN")
+    y, p = arguments_of(case, (4, 8), np.float32)
+    with pytest.raises(RuntimeError) as error:
+        case.make()(y, p)
+    assert str(error.value) == f"y_pred: an array on a GPU, but {reason}"
+    assert "\n" not in str(error.value)
+    assert fastloss.cuda.describe() == f"none: {reason}"
