@@ -16,8 +16,8 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 # Of a processor: registers, threads, bytes of shared memory, blocks
 LIMITS = {(8, 0): (65536, 2048, 164 << 10, 32), (9, 0): (65536, 2048, 228 << 10, 32), (10, 0): (65536, 2048, 228 << 10, 32)}
-# Registers are given to warps by these, shared memory by these bytes, of which the system keeps the first 1024.
-REGISTER_UNIT, SHARED_UNIT, SYSTEM_SHARED = 256, 128, 1024
+# Registers are given to warps by these, shared memory by these bytes.
+REGISTER_UNIT, SHARED_UNIT = 256, 128
 
 SHAPES = ((4096, 32000), (65536, 1000), (1_000_000, 10))
 
@@ -27,7 +27,7 @@ def occupancy(capability, threads, registers, shared):
     of_registers, of_threads, of_shared, of_blocks = LIMITS[capability]
     warps = -(-threads // 32)
     units = -(-registers * 32 // REGISTER_UNIT) * REGISTER_UNIT
-    bytes_of_block = -(-(shared + SYSTEM_SHARED) // SHARED_UNIT) * SHARED_UNIT
+    bytes_of_block = -(-shared // SHARED_UNIT) * SHARED_UNIT
     blocks = min(of_registers // units // warps, of_threads // (32 * warps), of_shared // bytes_of_block, of_blocks)
     return blocks * warps * 32 / of_threads
 
@@ -57,9 +57,10 @@ def rows():
                         (ptx,), _, _ = launch.compile_to_ptx(make, spec, threads, [capability])
                         _, log = launch.assemble(ptx, capability)
                         registers = int(re.search(r"Used (\d+) registers", log)[1])
-                        static = sum(map(int, re.findall(r"(\d+) bytes smem", log.split("info    : ")[0])))
-                        used = occupancy(capability, block[0] * block[1], registers, static + dynamic)
-                        yield kind, storage, shape, capability, grid, block, registers, static + dynamic, used
+                        # With what the system keeps of it
+                        shared = max(map(int, re.findall(r"(\d+) bytes smem", log)), default=0) + dynamic
+                        used = occupancy(capability, block[0] * block[1], registers, shared)
+                        yield kind, storage, shape, capability, grid, block, registers, shared, used
 
 
 def main():
@@ -71,8 +72,8 @@ def main():
         f"`python bench/cuda_kernels.py` with numba-cuda {version('numba-cuda')} and nvvm {version('nvidia-nvvm')}, without "
         "a GPU. No kernel has spills, a stack or local memory; `tests/test_cuda_ptx.py` holds that for every loss, and "
         "that the hot loops load 16 bytes and have no arithmetic in float64 unless the kind is of it.", "",
-        "Occupancy is what registers and shared memory leave room for; a block that keeps a long row in shared memory is "
-        "alone on its processor.", "",
+        "Shared memory is with what the system keeps of it. Occupancy is what registers and shared memory leave room for; "
+        "a block that keeps a long row in shared memory is alone on its processor.", "",
         "| kind | dtype | shape | target | blocks | threads x rows | registers | shared KB | occupancy |",
         "|---|---|---|---|--:|--:|--:|--:|--:|",
     ]  # fmt: skip

@@ -47,7 +47,7 @@ if SIMULATED:
 
     _shared_lock = threading.Lock()
 
-    def _shared_array(self, shape, dtype):
+    def _shared_array(self, shape, dtype, alignment=None):
         """The simulator's own would give two threads that ask at once an array each."""
         dtype = np.dtype(dtype)
         if shape == 0:

@@ -77,8 +77,8 @@ def is_array(value):
     return _validate.is_on_device(value)
 
 
-def array(name, value):
-    """`value` as an Array."""
+def array(name, value, beside=None):
+    """`value` as an Array, on the device of another one."""
     if value is None:
         raise TypeError(f"{name}: expected an array, got None")
     if not is_array(value):
@@ -93,6 +93,8 @@ def array(name, value):
         raise _validate.not_supported(name, found.storage)
     if any(stride % found.view.itemsize for stride in found.view.strides):
         raise ValueError(f"{name}: strides {found.view.strides}, expected multiples of {found.view.itemsize} bytes")
+    if beside is not None and found.view.size and beside.view.size and found.device != beside.device:
+        raise ValueError(f"{name}: on device {found.device}, expected device {beside.device}, where y_pred is")
     return found
 
 

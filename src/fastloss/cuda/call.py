@@ -210,7 +210,7 @@ class DeviceKernel:
         """Checks shapes and finds rows and columns, as `_kernels.Kernel.prepare` does."""
         p = SimpleNamespace()
         p.y_pred = arrays.array("y_pred", y_pred)
-        p.y_true = arrays.array("y_true", y_true)
+        p.y_true = arrays.array("y_true", y_true, p.y_pred)
         p.device = launch.device(p.y_pred.device)
         raise_pending(p.device)
         p.stream, p.scratch = arrays.stream_of(p.y_pred), _Scratch()
@@ -240,7 +240,8 @@ class DeviceKernel:
         p.reference_view, p.reference_label_view = p.y_pred_view, p.y_true_view
         if self.about["references"] is not None:
             names = ("ref_labels", "ref_embeddings")
-            found = [x if x is None else arrays.array(n, x) for n, x in zip(names, self.about["references"], strict=True)]
+            given = zip(names, self.about["references"], strict=True)
+            found = [x if x is None else arrays.array(name, x, p.y_pred) for name, x in given]
             p.reference_label_view, p.reference_view = _validate.references(
                 *(x if x is None else x.view for x in found), p.y_pred_view, self.about["parameters"][2] != 0
             )
@@ -283,7 +284,7 @@ class DeviceKernel:
         if isinstance(given, np.generic | int | float | bool) or (isinstance(given, np.ndarray) and given.ndim == 0):
             value = _validate.per_sample(name, given, ())
             return float(value[()])
-        found = arrays.array(name, given)
+        found = arrays.array(name, given, p.y_pred)
         shape = () if self.axis is None else p.shape
         p.single = p.single and (self.axis is None or found.view.ndim == 0)
         view = found.view
@@ -362,7 +363,8 @@ class DeviceKernel:
             y_true=p.y_true.storage if ignores or has_labels else None, ignores=ignores, unit=unit,
             counts=not (masked and p.mask == 0), labels=has_labels, flags=self.kind == "PAIRS",
         )  # fmt: skip
-        weights, p.flags = p.scratch.memory("float64", p.rows), p.scratch.memory("float64", p.rows)
+        weights = p.scratch.memory("float64", p.rows)
+        p.flags = p.scratch.memory("float64", p.rows) if self.kind == "PAIRS" else launch.NOTHING
         blocks = self.blocks(p, p.rows)
         partials, counts = p.scratch.memory("float64", 2 * blocks), p.scratch.memory("float64", blocks)
         places = p.scratch.memory("int64", blocks)
@@ -430,7 +432,7 @@ class DeviceKernel:
             return _Place(array, array.given, True)
         if not arrays.is_array(out):
             raise TypeError(f"{name}: expected an array on the GPU, got {type(out).__name__}")
-        array = arrays.array(name, out)
+        array = arrays.array(name, out, p.y_pred)
         if array.view.shape != p.y_pred.view.shape:
             raise ValueError(f"{name}: shape {array.view.shape} differs from y_pred's shape {p.y_pred.view.shape}")
         if array.storage != storage:

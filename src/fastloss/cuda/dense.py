@@ -176,7 +176,7 @@ def rows(spec):
                partials, bad_places, losses):  # fmt: skip
         shared = cuda.shared.array(ENTRIES, kind)
         places = cuda.shared.array(PARTS, int64)
-        cache = cuda.shared.array(0, storage)
+        cache = cuda.shared.array(0, storage, alignment=16)
         buffer = cuda.local.array(width, kind)
         labels = cuda.local.array(width, kind)
         hessians = cuda.local.array(width, kind)

@@ -165,7 +165,7 @@ def rows(spec):
                partials, bad_places, losses, part_columns, pieces, found):  # fmt: skip
         shared = cuda.shared.array(ENTRIES, kind)
         places = cuda.shared.array(PARTS, int64)
-        cache = cuda.shared.array(0, storage)
+        cache = cuda.shared.array(0, storage, alignment=16)
         buffer = cuda.local.array(entries, kind)
         own, threads = int64(cuda.threadIdx.x), int64(cuda.blockDim.x)
         cached = int64(cuda.threadIdx.y) * kept * width
