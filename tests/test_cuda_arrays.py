@@ -54,13 +54,16 @@ def test_bfloat16():
 
 
 def test_what_lies_in_memory():
-    """PyTorch's tensors have the attribute wherever they lie."""
+    """Types of arrays have the attribute wherever their arrays lie."""
 
-    class Tensor(FakeArray):
-        is_cuda = False
+    class Both(Exported, FakeArray):
+        def __init__(self, array, device):
+            FakeArray.__init__(self, array)
+            self.device = device
 
-    for value in (np.zeros(3), [1.0], 1.0, Exported(np.zeros(3), device=1), Tensor(np.zeros(3))):
+    for value in (np.zeros(3), np.float32(1), [1.0], 1.0, Exported(np.zeros(3), device=1), Both(np.zeros(3), device=1)):
         assert not arrays.is_array(value)
+    assert arrays.is_array(Both(np.zeros(3), device=2))
 
 
 def test_complex_numbers():

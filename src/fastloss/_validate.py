@@ -35,13 +35,17 @@ def is_numeric(dtype):
 
 def is_on_device(value):
     """Whether this is an array on a GPU, of whatever library."""
-    if hasattr(type(value), "__cuda_array_interface__"):
-        # PyTorch has the attribute for what lies in memory too, and raises for what needs a gradient.
-        return getattr(value, "is_cuda", True)
-    if hasattr(type(value), "__cuda_ndarray__"):
-        return True
-    device = getattr(type(value), "__dlpack_device__", None)
-    return device is not None and not isinstance(value, np.ndarray) and int(device(value)[0]) in (2, 13)
+    kind = type(value)
+    if issubclass(kind, np.ndarray | np.generic):
+        return False
+    if hasattr(kind, "__dlpack_device__"):
+        # Asked first: types have the other attributes wherever their arrays lie.
+        try:
+            return int(value.__dlpack_device__()[0]) in (2, 13)
+        except Exception:
+            # A device that DLPack has no number for
+            return False
+    return hasattr(kind, "__cuda_ndarray__") or hasattr(value, "__cuda_array_interface__")
 
 
 def not_on_device(name, value):
