@@ -292,6 +292,18 @@ def test_options(on, case, dtype, rng, option):
             compare(a, b, tolerance(dtype))
 
 
+@pytest.mark.parametrize("case", SPARSE, indirect=True, ids=lambda case: case.name)
+def test_a_class_of_weight_0_hides_what_its_samples_hold(on, case, rng):
+    if "class_weight" not in case.make().get_config():
+        pytest.skip("no weights of classes")
+    y, p = draw(case, rng, (4, 3), "float32")
+    y[1], p[1] = 2, np.nan
+    y[2], p[2, 2] = 2, 0.0
+    got, expected = both(on, case.make(class_weight=[1.0, 2.0, 0.0]).value_and_grad, y, p)
+    for a, b in zip(got, expected, strict=True):
+        compare(a, b, tolerance("float32"))
+
+
 def shapes(case):
     """Of y_pred, and the axis, where it is the user's choice."""
     if case.columns:

@@ -661,6 +661,7 @@ class DeviceKernel:
             epsilon = parameters[0]
             least, most = -math.log1p(-epsilon), -math.log(epsilon)
             parameters = (*parameters[1:], 0.0)
+        class_weights = None if self.class_weight is None else "label" if self.kind == "SPARSE_NORMALIZE" else "class"
         shift = about["label_shift"]
         if about["shift_per_class"] and p.columns:
             shift /= p.columns
@@ -668,7 +669,7 @@ class DeviceKernel:
             element=about["element"], link="softmax" if softmax else "normalize", real=p.real, y_true=p.y_true.storage,
             y_pred=p.y_pred.storage, gradient=p.gradient_storage, width=width,
             want_gradient=len(outputs) > 0, want_hessian=len(outputs) > 1, want_losses=want_losses,
-            weighted=weights is not None, class_weights=self.class_weight is not None, integer_labels=integers,
+            weighted=weights is not None, class_weights=class_weights, integer_labels=integers,
             bounded=_is_bounded(about),
         )  # fmt: skip
         pair = [*outputs, launch.NOTHING, launch.NOTHING][:2]

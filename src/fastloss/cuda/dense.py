@@ -103,7 +103,9 @@ def rows(spec):
     kind, width = REALS[spec.real], spec.width
     link, from_logits = LINKS[spec.link](spec.real), spec.link == "softmax"
     classify, derive = link.classify, link.derive
-    integers, class_weighted, bounded = spec.integer_labels, spec.class_weights, spec.bounded
+    integers, bounded = spec.integer_labels, spec.bounded
+    # Without smoothing the weight of the label's class is one of the row: 0 hides what the row holds.
+    by_label, class_weighted = spec.class_weights == "label", spec.class_weights == "class"
     want_gradient, want_hessian, want_losses, weighted = (
         spec.want_gradient, spec.want_hessian, spec.want_losses, spec.weighted,
     )  # fmt: skip
@@ -201,6 +203,8 @@ def rows(spec):
                     if wrong:
                         found = row * PLACES + BAD_LABEL
                         place = found if found < place else place
+                    if by_label and not wrong and weight != kind(0):
+                        weight = weight * kind(class_weights[label])
             counted = weight != kind(0)
             head = (-base) & (width - 1)
             head = extent if extent < head else head

@@ -253,7 +253,7 @@ def rows(spec):
                 log_probability = kind(nan)
             value, slope, _ = element(kind, log_probability, a, b, c, d)
             value, slope = kind(value) * weight, kind(slope) * (weight * factor)
-            if label < 0:
+            if label < 0 or weight == kind(0):
                 value = kind(nan) if wrong else kind(0)
             if own == 0 and live and begin == 0:
                 block_high, error = two_sum(block_high, value)
