@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Loss functions with gradients and Hessians: fast, accurate, with Keras's names and semantics."""
 
-from fastloss import losses
+from fastloss import cuda, losses
 from fastloss._kernels import get_num_threads, set_num_threads
 from fastloss._validate import InputError
 from fastloss.config import get_cmake_dir, get_include, show_config, threads
@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 __all__ = [
     *_names,
     "InputError",
+    "cuda",
     "get_cmake_dir",
     "get_include",
     "get_num_threads",

@@ -51,7 +51,7 @@ def is_on_device(value):
 def not_on_device(name, value):
     """The error of an array in memory beside one on a GPU."""
     return TypeError(
-        f"{name}: {type(value).__name__} beside a y_pred on a GPU, expected an array on the GPU: nothing is moved there"
+        f"{name}: {type(value).__name__} in memory beside a y_pred on a GPU, expected an array there: nothing is moved"
     )
 
 
@@ -72,7 +72,7 @@ def as_array(name, value):
     if value is None:
         raise TypeError(f"{name}: expected an array, got None")
     if is_on_device(value):
-        raise TypeError(f"{name}: an array on a GPU beside a y_pred in memory, expected a NumPy array: nothing is moved")
+        raise TypeError(f"{name}: {type(value).__name__} on a GPU, expected an array in memory: nothing is moved there")
     if _is_masked(value):
         raise TypeError(f"{name}: masked arrays are not supported; pass the data, and mask=~array.mask")
     try:

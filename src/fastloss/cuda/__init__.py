@@ -3,7 +3,8 @@
 
 Functions and classes of fastloss take arrays that lie on a device as they take NumPy's: Numba's device arrays, CuPy's,
 PyTorch's tensors, anything with ``__cuda_array_interface__`` or DLPack. They compute on the stream that is current for the
-caller, wait for nothing, and return arrays of the caller's kind on the device, also for a reduced value.
+caller, wait for nothing, and return arrays on the device, also for a reduced value: of the caller's kind, which is Numba's
+for libraries other than these three.
 
 A wrong label, weight or element makes the value NaN, and `check` raises the error that a NumPy array would have given. So
 does the next call, if the device is that far, and an array of Numba's when the value is read.
