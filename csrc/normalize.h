@@ -274,6 +274,8 @@ static void normalize_tile(fl_call const *call, real const *p, ptrdiff_t columns
         normalize_entry((fl_sum){high[j], low[j]}, j, out);
 }
 
+enum { normalize_has_terms = 0 };
+
 static void normalize_terms(real const *p, ptrdiff_t n, class_rows const *rows, ptrdiff_t r, real *term) {
     (void)p, (void)n, (void)rows, (void)r, (void)term;
 }

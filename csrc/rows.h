@@ -46,6 +46,32 @@ static double sum_lanes(double *lane) {
     return sum_half_lanes(lane);
 }
 
+/* Lanes of long sums: those of runs are added to them. In double the rounding errors of that are kept, where
+ * floats that are added in double have digits to spare. */
+typedef struct {
+    double high[FL_LANES], low[FL_LANES];
+} long_lanes;
+
+/* Terms of a run in each lane. */
+#define FL_RUN_TERMS ((ptrdiff_t)(FL_REAL_BITS == 32 ? 1 << 20 : 8))
+
+FL_INLINE void add_run(double const *run, int width, long_lanes *lanes) {
+#pragma omp simd
+    for (int j = 0; j < width; j++) {
+        double const high = lanes->high[j] + run[j], part = high - lanes->high[j];
+        if (FL_REAL_BITS == 64)
+            lanes->low[j] += (lanes->high[j] - (high - part)) + (run[j] - part);
+        lanes->high[j] = high;
+    }
+}
+
+/* The sums; an infinite one has a NaN for its error. */
+FL_INLINE void end_runs(long_lanes const *lanes, int width, double *sum) {
+#pragma omp simd
+    for (int j = 0; j < width; j++)
+        sum[j] = lanes->low[j] == lanes->low[j] ? lanes->high[j] + lanes->low[j] : lanes->high[j];
+}
+
 /* Lane j becomes lane j - by, 0 <= by <= FL_LANES. */
 static void turn(double *lane, ptrdiff_t by) {
     double twice[2 * FL_LANES];
