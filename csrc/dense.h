@@ -34,11 +34,6 @@ typedef struct {
     real const *next_true, *next_pred;       /* as many elements as a tile, to be loaded meanwhile */
 } class_rows;
 
-FL_INLINE void prefetch(real const *from, ptrdiff_t n) {
-    for (ptrdiff_t i = 0; i < n; i += FL_LINE_BYTES / (ptrdiff_t)sizeof(real))
-        __builtin_prefetch(from + i);
-}
-
 /* Long rows: no more than FL_TILE, and one if it is longer than a task. */
 typedef void row_statistics(fl_call const *call, ptrdiff_t row, ptrdiff_t rows, class_rows *out);
 /* The terms are what row_terms finds of a long row. */
@@ -53,6 +48,10 @@ typedef struct {
 } dense_lanes;
 
 static int order_of(fl_call const *call) { return call->hessian.data ? 2 : call->gradient.data ? 1 : 0; }
+
+static void start_lanes(dense_lanes *lanes, int order) {
+    memset(lanes->sum, 0, (size_t)(order + 1) * sizeof *lanes->sum);
+}
 
 /* Of a tile, or of n elements, a multiple of FL_LANES, of the long row r. For the derivatives, y_true is NULL
  * where all labels are 0. */
@@ -198,9 +197,11 @@ static void sum_dense_part(void *argument, ptrdiff_t index) {
     dense_parts *const parts = argument;
     fl_call const *const call = parts->call;
     real true_scratch[FL_BLOCK], pred_scratch[FL_BLOCK], y_rest[FL_LANES], z_rest[FL_LANES];
-    dense_lanes lanes = {{{{0}, {0}}}};
+    dense_lanes lanes;
     double lane[FL_LANES];
+    int const order = order_of(call);
     ptrdiff_t const start = parts->start + index * FL_TASK_ELEMENTS;
+    start_lanes(&lanes, order);
     for (ptrdiff_t column = start, last = end_of_dense_part(parts, start); column < last;
          column += FL_BLOCK) {
         ptrdiff_t const n = last - column < FL_BLOCK ? last - column : FL_BLOCK, full = n - n % FL_LANES;
@@ -211,7 +212,7 @@ static void sum_dense_part(void *argument, ptrdiff_t index) {
              i = end_of_groups(y_true, end, full, 1)) {
             end = end_of_groups(y_true, i, full, 0);
             parts->loops->sums(y_true + i, y_pred + i, end - i, parts->parameter, parts->rows, parts->r,
-                               &lanes, order_of(call));
+                               &lanes, order);
         }
         if (full == n || are_zero(y_true + full, n - full))
             continue;
@@ -219,10 +220,9 @@ static void sum_dense_part(void *argument, ptrdiff_t index) {
             y_rest[i] = full + i < n ? y_true[full + i] : R(0);
             z_rest[i] = y_pred[full + i < n ? full + i : n - 1];
         }
-        parts->loops->sums(y_rest, z_rest, FL_LANES, parts->parameter, parts->rows, parts->r, &lanes,
-                           order_of(call));
+        parts->loops->sums(y_rest, z_rest, FL_LANES, parts->parameter, parts->rows, parts->r, &lanes, order);
     }
-    for (int k = 0; k < 3; k++) {
+    for (int k = 0; k <= order; k++) {
         end_runs(&lanes.sum[k], FL_LANES, lane);
         parts->sum[index][k] = sum_lanes(lane);
     }
@@ -284,7 +284,7 @@ static double sum_dense_row(dense_parts *parts, class_rows *rows) {
     fl_sum sum[3] = {{0, 0}, {0, 0}, {0, 0}};
     for (parts->start = 0; parts->start < parts->call->columns; parts->start += FL_TILE * FL_TASK_ELEMENTS)
         for (ptrdiff_t i = 0, count = for_dense_parts(parts, sum_dense_part); i < count; i++)
-            for (int k = 0; k < 3; k++)
+            for (int k = 0; k <= order_of(parts->call); k++)
                 fl_add(&sum[k], parts->sum[i][k]);
     rows->slope[parts->r] = (real)fl_value(sum[1]);
     rows->curvature[parts->r] = (real)fl_value(sum[2]);
@@ -375,8 +375,9 @@ static void run_tile(fl_call const *call, fl_block whole, fl_block next, double 
     real y_true[FL_TILE * FL_TILE_COLUMNS], y_pred[FL_TILE * FL_TILE_COLUMNS];
     class_rows entries;
     ptrdiff_t const columns = whole.columns, n = columns * FL_TILE;
-    dense_lanes lanes = {{{{0}, {0}}}};
+    dense_lanes lanes;
     double sum[3][FL_LANES];
+    int const order = order_of(call);
     FL_FOR_EACH_PART(
         whole,
         transpose(view_labels(call, block, scratch), columns, block.rows, columns, y_true + r, FL_TILE);
@@ -389,8 +390,9 @@ static void run_tile(fl_call const *call, fl_block whole, fl_block next, double 
     entries.next_true = entries.next_true ? entries.next_true : y_true;
     entries.next_pred = entries.next_pred ? entries.next_pred : y_pred;
     loops->tile(call, y_pred, columns, term, &entries);
-    loops->sums(y_true, y_pred, n, parameter, &entries, FL_WHOLE_TILE, &lanes, order_of(call));
-    for (int k = 0; k < 3; k++)
+    start_lanes(&lanes, order);
+    loops->sums(y_true, y_pred, n, parameter, &entries, FL_WHOLE_TILE, &lanes, order);
+    for (int k = 0; k <= order; k++)
         end_runs(&lanes.sum[k], FL_TILE, sum[k]);
     for (ptrdiff_t r = 0; r < whole.rows; r++)
         row_loss[r] = weight[r] == 0 ? 0 : weight[r] * sum[0][r];
@@ -399,7 +401,7 @@ static void run_tile(fl_call const *call, fl_block whole, fl_block next, double 
     for (ptrdiff_t r = 0; r < FL_TILE; r++) {
         entries.scale[r] = r < whole.rows ? (real)(weight[r] * factor) : R(0);
         entries.slope[r] = (real)sum[1][r];
-        entries.curvature[r] = (real)sum[2][r];
+        entries.curvature[r] = order > 1 ? (real)sum[2][r] : R(0);
     }
     /* Each element is read before it is written. */
     loops->derivatives(y_true, y_pred, term, n, parameter, &entries, FL_WHOLE_TILE, y_pred,

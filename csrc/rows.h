@@ -196,9 +196,39 @@ static real *in_place(fl_call const *call, fl_array const *array, fl_block block
     return (uintptr_t)address % sizeof(real) ? NULL : (real *)address;
 }
 
+/* Loads while something else is computed. Inline, since gcc drops calls of functions that do nothing else. */
+FL_INLINE void prefetch(real const *from, ptrdiff_t n) {
+    for (ptrdiff_t i = 0; i < n; i += FL_LINE_BYTES / (ptrdiff_t)sizeof(real))
+        __builtin_prefetch(from + i);
+}
+
+/* The same from further on: processors look ahead within a page. */
+#define FL_AHEAD_BYTES 8192
+FL_INLINE void prefetch_ahead(real const *from, ptrdiff_t n) {
+    uintptr_t const start = (uintptr_t)from + FL_AHEAD_BYTES;
+    for (uintptr_t k = 0; k < (uintptr_t)n * sizeof(real); k += FL_LINE_BYTES)
+        __builtin_prefetch((void const *)(start + k));
+}
+
+/* Of rows that lie apart no processor foresees the next: what is below a part of a row is loaded meanwhile.
+ */
+FL_INLINE void prefetch_below(fl_call const *call, fl_array const *array, fl_block block) {
+    ptrdiff_t const size = storage_size[array->storage];
+    ptrdiff_t const down = call->dimensions ? array->row_strides[call->dimensions - 1] : 0;
+    ptrdiff_t run;
+    if (block.rows > 1 || down == 0 || down == call->columns * size || array->column_stride != size)
+        return;
+    char const *const start =
+        row_address(call, array, block.row) + column_run(call, array, block.column, &run);
+    uintptr_t const below = (uintptr_t)start + (uintptr_t)down;
+    for (ptrdiff_t k = 0; k < block.columns * size; k += FL_LINE_BYTES)
+        __builtin_prefetch((void const *)(below + (uintptr_t)k));
+}
+
 /* A block as contiguous reals: in place, or converted into scratch. */
 static real const *view(fl_call const *call, fl_array const *array, fl_block block, real *scratch) {
     real const *const direct = in_place(call, array, block);
+    prefetch_below(call, array, block);
     if (direct)
         return direct;
     ptrdiff_t stride, run;

@@ -53,6 +53,7 @@ FL_INLINE void hold_groups_as(real const *z, ptrdiff_t n, real const *next, held
         for (ptrdiff_t group = start; group < end; group += FL_LANES) {
             real other[FL_LANES];
             prefetch(next + group, FL_LANES);
+            prefetch_ahead(z + group, FL_LANES);
 #pragma omp simd
             for (int j = 0; j < FL_LANES; j++) {
                 real const term = term_of(z[group + j], &window, plain);

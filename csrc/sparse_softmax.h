@@ -25,6 +25,7 @@ FL_INLINE void add_groups_as(real const *z, ptrdiff_t n, exp_window const *windo
         end = n - start < FL_RUN_TERMS * FL_LANES ? n : start + FL_RUN_TERMS * FL_LANES;
         for (ptrdiff_t group = start; group < end; group += FL_LANES) {
             real term[FL_LANES];
+            prefetch_ahead(z + group, FL_LANES);
 #pragma omp simd
             for (int j = 0; j < FL_LANES; j++) {
                 term[j] = term_of(z[group + j], window, plain);
