@@ -105,4 +105,4 @@ static fl_status check_kind(fl_call const *call, ptrdiff_t first, ptrdiff_t last
 
 #define FL_TABLE FL_JOIN(FL_REAL(fl_table), FL_JOIN(_, FL_ISA))
 extern fl_table const FL_TABLE;
-fl_table const FL_TABLE = {kernels, check_kind, check_bounds, check_binary, count_scattered, pack, unpack};
+fl_table const FL_TABLE = {kernels, check_kind, check_bounds, check_binary, scattered_extent, run_group};

@@ -127,6 +127,10 @@ static ptrdiff_t store_halves(char *to, real const *from, ptrdiff_t n) {
             FL_COPY_RUN(type, to_stride, from_stride, reversed)                                              \
         else if (to_stride == step && from_stride == 2 * step)                                               \
             FL_COPY_RUN(type, step, 2 * step, )                                                              \
+        else if (to_stride == step && from_stride == -step)                                                  \
+            FL_COPY_RUN(type, step, -step, )                                                                 \
+        else if (to_stride == -step && from_stride == step)                                                  \
+            FL_COPY_RUN(type, -step, step, )                                                                 \
         else                                                                                                 \
             FL_COPY_RUN(type, to_stride, from_stride, )                                                      \
     }

@@ -2,6 +2,7 @@
 """What holds for every loss: the same bits however a call is cut up or laid out, weights, masks, reductions, dtypes."""
 
 import functools
+import itertools
 import math
 
 import ml_dtypes
@@ -495,6 +496,43 @@ def test_layout_of_weights_does_not_matter(case, dtype, isa, seed, layout):
         results = outputs(loss, y, p, sample_weight=given, mask=mask_given)
         assert_same_bits(results, expected)
         assert_same_bits([given, mask_given], [weights, mask])
+
+
+def ordered(x, axes):
+    """With these axes from the slowest to the fastest."""
+    return x.transpose(axes).copy("C").transpose(np.argsort(axes))
+
+
+# In the last two neighbours in memory may be more than a task apart, and tasks begin anywhere between them.
+@pytest.mark.parametrize("shape", [(3, 4, 2, 5), (70, 9, 4), (9, 1201, 19), (67, 5003, 4)], ids=str)
+def test_order_of_axes_does_not_matter(case, dtype, isa, seed, shape):
+    y, p = (np.resize(x, (*shape[:-1], *x.shape[1:])) for x in batch(case, seed, (101, shape[-1]), dtype))
+    loss = case.make(reduction="sum")
+    expected = loss.value_and_grad(y, p)
+    orders = list(itertools.permutations(range(len(shape))))
+    for axes in orders[:: max(1, p.size // 100_000)] if p.size > 100_000 else orders:
+        mixed, out = ordered(p, axes), ordered(np.full_like(p, 7), orders[-1])
+        y_mixed = ordered(y, axes) if y.ndim == p.ndim else y
+        assert_same_bits(loss.value_and_grad(y_mixed, mixed), expected)
+        assert_same_bits(loss.value_and_grad(y, mixed, out=out), expected)
+        assert_same_bits(loss.value_and_grad(y_mixed, mixed, out=mixed), expected)
+
+
+@pytest.mark.parametrize("shape", [(300, 3), (7, 60, 10), (40, 300), (3, 5, 7, 2)], ids=str)
+def test_parts_of_arrays_do_not_matter(case, dtype, isa, seed, shape):
+    """Rows that lie apart and elements that do, as inputs and as outputs; nothing between them is written."""
+    y, p = (np.resize(x, (*shape[:-1], *x.shape[1:])) for x in batch(case, seed, (101, shape[-1]), dtype))
+    loss, shape = case.make(reduction="sum"), p.shape
+    expected = loss.value_and_grad(y, p)
+    for part in (np.s_[..., : shape[-1]], np.s_[..., ::2], np.s_[..., ::-2], np.s_[..., 1::2, :]):
+        rows = part[-1] == np.s_[:]
+        extents = (*shape[:-2], 2 * shape[-2], shape[-1]) if rows else (*shape[:-1], 2 * shape[-1])
+        for memory in "CF":
+            wide, out = np.zeros(extents, dtype, memory), np.full(extents, 7, dtype, memory)
+            wide[part] = p
+            assert_same_bits(loss.value_and_grad(y, wide[part], out=out[part]), expected)
+            out[part] = 7
+            assert (out == 7).all()
 
 
 def test_one_number_for_all(case, dtype, isa, seed):
