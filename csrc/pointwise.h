@@ -120,12 +120,16 @@ static void element_weights(pointwise_rows const *rows, ptrdiff_t position, ptrd
     ptrdiff_t const columns = rows->call->columns, row = position / columns;
     row_weights(rows->call, rows->first + row, (position + n - 1) / columns - row + 1,
                 columns == 1 ? weight : row_weight);
-    for (ptrdiff_t i = 0, r = 0, end = columns - position % columns; i < n && columns > 1;
-         i = end, end += columns, r++) {
-        ptrdiff_t const stop = end < n ? end : n;
-        for (ptrdiff_t k = i; k < stop; k += FL_WEIGHTS)
+    for (ptrdiff_t i = 0, r = 0; i < n && columns > 1; i = ++r * columns - position % columns) {
+        ptrdiff_t const left = columns < n - i ? columns : n - i;
+        double const w = row_weight[r];
+        double *const to = weight + i;
+        /* Few columns take no loop. */
+        for (int j = 0; j < FL_WEIGHTS; j++)
+            to[j] = w;
+        for (ptrdiff_t k = FL_WEIGHTS; k < left; k += FL_WEIGHTS)
             for (int j = 0; j < FL_WEIGHTS; j++)
-                weight[k + j] = row_weight[r];
+                to[k + j] = w;
     }
     for (int j = 0; j < FL_LANES; j++)
         weight[n + j] = 0;
