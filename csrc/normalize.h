@@ -33,13 +33,15 @@ static void add_exactly(real const *value, ptrdiff_t n, double *high, double *lo
         sum[j] = high[j];
         error[j] = low[j];
     }
-    for (ptrdiff_t group = 0; group < n; group += FL_LANES)
+    for (ptrdiff_t group = 0; group < n; group += FL_LANES) {
+        prefetch_ahead(value + group, FL_LANES);
 #pragma omp simd
         for (int j = 0; j < FL_LANES; j++) {
             double const term = (double)value[group + j], total = sum[j] + term, part = total - sum[j];
             error[j] += (sum[j] - (total - part)) + (term - part);
             sum[j] = total;
         }
+    }
     for (int j = 0; j < FL_LANES; j++) {
         high[j] = sum[j];
         low[j] = error[j];
@@ -96,6 +98,7 @@ static int add_others(real const *p, ptrdiff_t n, ptrdiff_t skip, real_bounds bo
     for (ptrdiff_t group = 0; group < n; group += FL_LANES) {
         integer const own = (integer)(skip - group);
         real term[FL_LANES];
+        prefetch_ahead(p + group, FL_LANES);
 #pragma omp simd
         for (int j = 0; j < FL_LANES; j++) {
             real const x = p[group + j];
