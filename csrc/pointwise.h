@@ -151,17 +151,18 @@ static void add_weighted(double *lane, real const *value, double const *weight, 
 }
 
 /* Rows of few columns are summed by vectors that run across them. */
-#define FL_SUMMED_ACROSS 48
+#define FL_SUMMED_ACROSS 24
 
 /* The losses of rows that end in n elements from a position on; `open` is the sum of one that does not. */
 static void put_row_losses(pointwise_rows const *rows, ptrdiff_t position, ptrdiff_t n, real const *value,
                            double const *weight, double divisor, fl_sum *open) {
     double row_loss[FL_BLOCK];
     ptrdiff_t const columns = rows->call->columns, count = columns > FL_BLOCK ? 1 : n / columns;
-    if (columns <= FL_SUMMED_ACROSS)
-        sum_terms(value, count, columns, 1, 1, row_loss);
-    for (ptrdiff_t r = 0; r < count && columns > FL_SUMMED_ACROSS && columns <= FL_BLOCK; r++)
-        row_loss[r] = sum_block(value + r * columns, columns);
+    if (1 < columns && columns <= FL_SUMMED_ACROSS)
+        sum_across(value, n, columns, row_loss);
+    else
+        for (ptrdiff_t r = 0; r < count && columns <= FL_BLOCK; r++)
+            row_loss[r] = columns == 1 ? (double)value[r] : sum_block(value + r * columns, columns);
     if (columns > FL_BLOCK) {
         fl_add(open, sum_block(value, n));
         if ((position + n) % columns)

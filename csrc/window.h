@@ -115,4 +115,63 @@ static void block_terms(real const *z, ptrdiff_t n, exp_window const *window, re
     plain_terms(rest, FL_LANES, window, term + whole);
 }
 
+#define FL_FEW_LANES 8
+
+/* The sum of each row of an odd number of terms; few are unrolled. */
+FL_INLINE void sum_odd(double const *term, ptrdiff_t rows, ptrdiff_t columns, double *sum) {
+    for (ptrdiff_t r = 0; r < rows; r++) {
+        double total = term[r * columns];
+        for (ptrdiff_t c = 1; c < columns; c++)
+            total += term[r * columns + c];
+        sum[r] = total;
+    }
+}
+
+static void sum_many(double const *term, ptrdiff_t rows, ptrdiff_t columns, double *sum) {
+    for (ptrdiff_t r = 0; r < rows; r++) {
+        double const *const row = term + r * columns;
+        double total, lane[FL_FEW_LANES] = {0};
+        ptrdiff_t c = 0;
+        for (; c + FL_FEW_LANES <= columns; c += FL_FEW_LANES)
+            for (int j = 0; j < FL_FEW_LANES; j++)
+                lane[j] += row[c + j];
+        for (total = sum_first_lanes(lane, FL_FEW_LANES); c < columns; c++)
+            total += row[c];
+        sum[r] = total;
+    }
+}
+
+/* The sum of each row times the unit: neighbours are added by vectors as often as columns can be halved. The
+ * first sums are rounded to reals, unless they have to be exact because something will be subtracted. */
+static void sum_terms(real const *term, ptrdiff_t rows, ptrdiff_t columns, double unit, int exact,
+                      double *sum) {
+    double part[FL_BLOCK];
+    if (!exact && columns % 2 == 0) {
+        columns /= 2;
+#pragma omp simd
+        for (ptrdiff_t i = 0; i < rows * columns; i++)
+            part[i] = (double)(term[2 * i] + term[2 * i + 1]);
+    } else {
+#pragma omp simd
+        for (ptrdiff_t i = 0; i < rows * columns; i++)
+            part[i] = (double)term[i];
+    }
+    while (columns > 0 && columns % 2 == 0) {
+        columns /= 2;
+#pragma omp simd
+        for (ptrdiff_t i = 0; i < rows * columns; i++)
+            part[i] = part[2 * i] + part[2 * i + 1];
+    }
+    if (columns == 3)
+        sum_odd(part, rows, 3, sum);
+    else if (columns == 5)
+        sum_odd(part, rows, 5, sum);
+    else if (columns == 7)
+        sum_odd(part, rows, 7, sum);
+    else if (columns > 1)
+        sum_many(part, rows, columns, sum);
+    for (ptrdiff_t r = 0; r < rows; r++)
+        sum[r] = columns == 0 ? 0 : (columns == 1 ? part[r] : sum[r]) * unit;
+}
+
 #endif
