@@ -10,13 +10,6 @@
 
 #include "transpose.h"
 
-/* A class of a row, as a link sees it. */
-typedef struct {
-    real log_probability;
-    real own;    /* softmax: the probability; normalize: (S - p)/p */
-    int clipped; /* by epsilon: no derivative */
-} fl_class;
-
 /* Rows of few classes are worked on together as a tile, with its columns one after the other: element i is of
  * row i % FL_TILE, so that vectors run across rows whatever the number of classes. */
 #define FL_TILE (FL_REAL_BITS == 32 ? 32 : 16)
@@ -24,7 +17,7 @@ typedef struct {
 
 /* What a link (softmax.h, normalize.h) finds out about the rows of a tile, or of a batch of long ones. */
 typedef struct {
-    real least, most;                                                               /* normalize */
+    real least, most, epsilon;                                                      /* normalize */
     real sum[FL_TILE], sum_low[FL_TILE];                                            /* normalize */
     real maximum[FL_TILE], log_sum[FL_TILE], inverse[FL_TILE], complement[FL_TILE]; /* softmax */
     exp_window window[FL_TILE];                                                     /* softmax, long rows */
@@ -53,11 +46,12 @@ static void start_lanes(dense_lanes *lanes, int order) {
     memset(lanes->sum, 0, (size_t)(order + 1) * sizeof *lanes->sum);
 }
 
-/* Of a tile, or of n elements, a multiple of FL_LANES, of the long row r. For the derivatives, y_true is NULL
- * where all labels are 0. */
+/* Of a tile, or of n elements, a multiple of FL_LANES, of the long row r. For the sums, term may be NULL
+ * unless these go up to curvatures; for the derivatives, y_true is where all labels are 0. */
 #define FL_WHOLE_TILE (-1)
-typedef void dense_sums(real const *y_true, real const *y_pred, ptrdiff_t n, real const *parameter,
-                        class_rows const *rows, ptrdiff_t r, dense_lanes *lanes, int order);
+typedef void dense_sums(real const *y_true, real const *y_pred, real const *term, ptrdiff_t n,
+                        real const *parameter, class_rows const *rows, ptrdiff_t r, dense_lanes *lanes,
+                        int order);
 typedef void dense_derivatives(real const *y_true, real const *y_pred, real const *term, ptrdiff_t n,
                                real const *parameter, class_rows const *rows, ptrdiff_t r, real *gradient,
                                real *hessian);
@@ -75,9 +69,10 @@ typedef struct {
 /* The loops of a dense loss, compiled for long rows and for tiles. LINK_class and LINK_derivatives take the
  * entry k of rows, the one of element i. */
 #define FL_DENSE_LOOPS(name, element, LINK, skipped)                                                         \
-    FL_INLINE void name##_sum_some(real const *y_true, real const *y_pred, ptrdiff_t n,                      \
+    FL_INLINE void name##_sum_some(real const *y_true, real const *y_pred, real const *term, ptrdiff_t n,    \
                                    real const *parameter, class_rows const *rows, ptrdiff_t r,               \
                                    dense_lanes *lanes, int const tile, int const order) {                    \
+        int const has_term = tile || order > 1;                                                              \
         real const p[FL_MAX_PARAMETERS] = FL_PARAMETERS(parameter);                                          \
         int const width = tile ? FL_TILE : FL_LANES;                                                         \
         for (ptrdiff_t start = 0, end; start < n; start = end) {                                             \
@@ -87,8 +82,9 @@ typedef struct {
                 real value[FL_LANES], slope[FL_LANES], curvature[FL_LANES];                                  \
                 _Pragma("omp simd") for (int j = 0; j < width; j++) {                                        \
                     real const y = y_true[group + j];                                                        \
-                    fl_class const c = LINK##_class(y_pred[group + j], R(0), rows, tile ? j : r);            \
-                    fl_term const t = element(c.log_probability, p);                                         \
+                    fl_class const c = LINK##_class(y_pred[group + j], has_term ? term[group + j] : R(0),    \
+                                                    has_term, rows, tile ? j : r);                           \
+                    fl_term const t = element(c, p);                                                         \
                     value[j] = y == R(0) ? R(0) : y * t.value;                                               \
                     slope[j] = y == R(0) || c.clipped ? R(0) : y * t.slope;                                  \
                     curvature[j] = y == R(0) || c.clipped ? R(0) : y * t.curvature;                          \
@@ -103,20 +99,22 @@ typedef struct {
                 add_run(sum[k], width, &lanes->sum[k]);                                                      \
         }                                                                                                    \
     }                                                                                                        \
-    static void name##_dense_sums(real const *y_true, real const *y_pred, ptrdiff_t n,                       \
+    static void name##_dense_sums(real const *y_true, real const *y_pred, real const *term, ptrdiff_t n,     \
                                   real const *parameter, class_rows const *rows, ptrdiff_t r,                \
                                   dense_lanes *lanes, int order) {                                           \
         int const tile = r == FL_WHOLE_TILE;                                                                 \
         if (tile && order == 0)                                                                              \
-            name##_sum_some(y_true, y_pred, n, parameter, rows, r, lanes, 1, 0);                             \
+            name##_sum_some(y_true, y_pred, term, n, parameter, rows, r, lanes, 1, 0);                       \
         else if (tile && order == 1)                                                                         \
-            name##_sum_some(y_true, y_pred, n, parameter, rows, r, lanes, 1, 1);                             \
+            name##_sum_some(y_true, y_pred, term, n, parameter, rows, r, lanes, 1, 1);                       \
         else if (tile)                                                                                       \
-            name##_sum_some(y_true, y_pred, n, parameter, rows, r, lanes, 1, 2);                             \
+            name##_sum_some(y_true, y_pred, term, n, parameter, rows, r, lanes, 1, 2);                       \
         else if (order == 0)                                                                                 \
-            name##_sum_some(y_true, y_pred, n, parameter, rows, r, lanes, 0, 0);                             \
+            name##_sum_some(y_true, y_pred, NULL, n, parameter, rows, r, lanes, 0, 0);                       \
+        else if (order == 1)                                                                                 \
+            name##_sum_some(y_true, y_pred, NULL, n, parameter, rows, r, lanes, 0, 1);                       \
         else                                                                                                 \
-            name##_sum_some(y_true, y_pred, n, parameter, rows, r, lanes, 0, 2);                             \
+            name##_sum_some(y_true, y_pred, term, n, parameter, rows, r, lanes, 0, 2);                       \
     }                                                                                                        \
     FL_INLINE void name##_some_derivatives(real const *y_true, real const *y_pred, real const *term,         \
                                            ptrdiff_t n, real const *parameter, class_rows const *rows,       \
@@ -127,8 +125,8 @@ typedef struct {
             _Pragma("omp simd") for (int j = 0; j < FL_TILE; j++) {                                          \
                 ptrdiff_t const i = group + j, k = tile ? j : r;                                             \
                 real const y = labelled ? y_true[i] : R(0);                                                  \
-                fl_class const c = LINK##_class(y_pred[i], term[i], rows, k);                                \
-                fl_term const none = {0, 0, 0}, u = labelled ? element(c.log_probability, p) : none;         \
+                fl_class const c = LINK##_class(y_pred[i], term[i], 1, rows, k);                             \
+                fl_term const none = {0, 0, 0}, u = labelled ? element(c, p) : none;                         \
                 fl_element const t = LINK##_derivatives(y, y_pred[i], c, u, rows, k);                        \
                 if (hessian)                                                                                 \
                     hessian[i] = FL_HIDDEN(rows->scale[k], t.hessian);                                       \
@@ -196,11 +194,12 @@ static ptrdiff_t end_of_dense_part(dense_parts const *parts, ptrdiff_t start) {
 static void sum_dense_part(void *argument, ptrdiff_t index) {
     dense_parts *const parts = argument;
     fl_call const *const call = parts->call;
-    real true_scratch[FL_BLOCK], pred_scratch[FL_BLOCK], y_rest[FL_LANES], z_rest[FL_LANES];
+    real true_scratch[FL_BLOCK], pred_scratch[FL_BLOCK], term_scratch[FL_BLOCK], rest[3][FL_LANES];
     dense_lanes lanes;
     double lane[FL_LANES];
     int const order = order_of(call);
     ptrdiff_t const start = parts->start + index * FL_TASK_ELEMENTS;
+    real const *const kept = parts->rows->kept ? parts->rows->kept + parts->r * call->columns : NULL;
     start_lanes(&lanes, order);
     for (ptrdiff_t column = start, last = end_of_dense_part(parts, start); column < last;
          column += FL_BLOCK) {
@@ -211,16 +210,21 @@ static void sum_dense_part(void *argument, ptrdiff_t index) {
         for (ptrdiff_t i = end_of_groups(y_true, 0, full, 1), end; i < full;
              i = end_of_groups(y_true, end, full, 1)) {
             end = end_of_groups(y_true, i, full, 0);
-            parts->loops->sums(y_true + i, y_pred + i, end - i, parts->parameter, parts->rows, parts->r,
-                               &lanes, order);
+            if (order > 1 && !kept)
+                parts->loops->terms(y_pred + i, end - i, parts->rows, parts->r, term_scratch + i);
+            parts->loops->sums(y_true + i, y_pred + i, (kept ? kept + column : term_scratch) + i, end - i,
+                               parts->parameter, parts->rows, parts->r, &lanes, order);
         }
         if (full == n || are_zero(y_true + full, n - full))
             continue;
         for (ptrdiff_t i = 0; i < FL_LANES; i++) {
-            y_rest[i] = full + i < n ? y_true[full + i] : R(0);
-            z_rest[i] = y_pred[full + i < n ? full + i : n - 1];
+            rest[0][i] = full + i < n ? y_true[full + i] : R(0);
+            rest[1][i] = y_pred[full + i < n ? full + i : n - 1];
         }
-        parts->loops->sums(y_rest, z_rest, FL_LANES, parts->parameter, parts->rows, parts->r, &lanes, order);
+        if (order > 1)
+            parts->loops->terms(rest[1], FL_LANES, parts->rows, parts->r, rest[2]);
+        parts->loops->sums(rest[0], rest[1], rest[2], FL_LANES, parts->parameter, parts->rows, parts->r,
+                           &lanes, order);
     }
     for (int k = 0; k <= order; k++) {
         end_runs(&lanes.sum[k], FL_LANES, lane);
@@ -391,7 +395,7 @@ static void run_tile(fl_call const *call, fl_block whole, fl_block next, double 
     entries.next_pred = entries.next_pred ? entries.next_pred : y_pred;
     loops->tile(call, y_pred, columns, term, &entries);
     start_lanes(&lanes, order);
-    loops->sums(y_true, y_pred, n, parameter, &entries, FL_WHOLE_TILE, &lanes, order);
+    loops->sums(y_true, y_pred, term, n, parameter, &entries, FL_WHOLE_TILE, &lanes, order);
     for (int k = 0; k <= order; k++)
         end_runs(&lanes.sum[k], FL_TILE, sum[k]);
     for (ptrdiff_t r = 0; r < whole.rows; r++)

@@ -18,7 +18,7 @@ FL_INLINE fl_element normalize_derivatives(real y, real p, fl_class class, fl_te
                                            class_rows const *rows, ptrdiff_t k) {
     (void)p;
     int const live = y != R(0) && !class.clipped;
-    real const a = live ? class.own : R(0), sum = rows->sum[k];
+    real const a = live ? class.ratio : R(0), sum = rows->sum[k];
     real const b = live ? y * term.slope : R(0), c = live ? y * term.curvature : R(0);
     real const rest = rows->slope[k] - b, rest_curvature = rows->curvature[k] - c;
     return (fl_element){.value = R(0),
@@ -178,10 +178,11 @@ static void run_sparse_normalize(fl_call const *call, ptrdiff_t first, ptrdiff_t
     real log_probability[FL_BLOCK_ROWS], value[FL_BLOCK_ROWS], slope[FL_BLOCK_ROWS], curvature[FL_BLOCK_ROWS];
     real rest[FL_BLOCK_ROWS], own[FL_BLOCK_ROWS], rest_curvature[FL_BLOCK_ROWS], own_curvature[FL_BLOCK_ROWS];
     double weight[FL_BLOCK_ROWS], row_loss[FL_BLOCK_ROWS], others[FL_BLOCK_ROWS], p[FL_BLOCK_ROWS];
-    double inside[FL_BLOCK_ROWS];
+    double inside[FL_BLOCK_ROWS], odds[FL_BLOCK_ROWS];
     int64_t label[FL_BLOCK_ROWS];
     double const epsilon = call->parameters[0];
     double const least = -fl_log1p_f64(-epsilon), most = -fl_log_f64(epsilon);
+    double const least_odds = epsilon / (1 - epsilon);
     ptrdiff_t const columns = call->columns, step = sparse_batch(columns);
     fl_block const all = {first, last - first, 0, columns};
     flat_array const y_pred = flatten(call, &call->y_pred, all);
@@ -214,8 +215,9 @@ static void run_sparse_normalize(fl_call const *call, ptrdiff_t first, ptrdiff_t
             double const log = fl_log1p_f64(others[r] / fl_max_f64(p[r], 0));
             inside[r] = log >= least && log <= most ? 1 : 0;
             log_probability[r] = (real)-fl_min_f64(fl_max_f64(log, least), most);
+            odds[r] = fl_min_f64(fl_max_f64(others[r] / fl_max_f64(p[r], 0), least_odds), 1 / least_odds);
         }
-        loops->terms(log_probability, rows, parameter, value, slope, curvature);
+        loops->terms(log_probability, odds, rows, parameter, value, slope, curvature);
         for (ptrdiff_t r = 0; r < rows; r++)
             row_loss[r] = weight[r] == 0 ? 0 : weight[r] * (double)value[r];
         put_losses(call, row, rows, row_loss);
@@ -243,6 +245,7 @@ static void normalize_bounds(fl_call const *call, class_rows *out) {
     double const epsilon = call->parameters[0];
     out->least = (real)-fl_log1p_f64(-epsilon);
     out->most = (real)-fl_log_f64(epsilon);
+    out->epsilon = (real)epsilon;
 }
 
 static void normalize_entry(fl_sum sum, ptrdiff_t r, class_rows *out) {
@@ -283,11 +286,14 @@ static void normalize_terms(real const *p, ptrdiff_t n, class_rows const *rows, 
     (void)p, (void)n, (void)rows, (void)r, (void)term;
 }
 
-FL_INLINE fl_class normalize_class(real p, real term, class_rows const *rows, ptrdiff_t k) {
-    (void)term;
-    real const ratio = ((rows->sum[k] - p) + rows->sum_low[k]) / fl_max(p, R(0));
-    real const log = fl_log1p(ratio);
+FL_INLINE fl_class normalize_class(real p, real term, int const has_term, class_rows const *rows,
+                                   ptrdiff_t k) {
+    (void)term, (void)has_term;
+    real const others = (rows->sum[k] - p) + rows->sum_low[k], ratio = others / fl_max(p, R(0));
+    real const log = fl_log1p(ratio), least = rows->epsilon, most = R(1) - rows->epsilon;
     return (fl_class){.log_probability = -fl_min(fl_max(log, rows->least), rows->most),
-                      .own = ratio,
+                      .probability = fl_min(fl_max(p / rows->sum[k], least), most),
+                      .complement = fl_min(fl_max(others / rows->sum[k], least), most),
+                      .ratio = ratio,
                       .clipped = !(log >= rows->least && log <= rows->most)};
 }

@@ -111,9 +111,11 @@ static void hold_columns(fl_call const *call, ptrdiff_t row, ptrdiff_t start, pt
     }
 }
 
-/* From lanes to rows: vectors run across rows. */
+/* From lanes to rows: vectors run across rows. The rounding errors of the sums are kept, since a row of equal
+ * terms would have them all of one sign. */
 static void join_held_lanes(held_terms *terms, ptrdiff_t rows) {
     real held[FL_LANES][FL_TILE], top[FL_LANES][FL_TILE];
+    double low[FL_TILE] = {0};
     transpose(terms->held[0], FL_LANES, rows, FL_LANES, held[0], FL_TILE);
     transpose(terms->top[0], FL_LANES, rows, FL_LANES, top[0], FL_TILE);
     for (ptrdiff_t r = 0; r < rows; r++) {
@@ -127,10 +129,15 @@ static void join_held_lanes(held_terms *terms, ptrdiff_t rows) {
 #pragma omp simd
         for (ptrdiff_t r = 0; r < rows; r++) {
             real const term = held[lane][r], own = terms->own[r];
-            terms->others[r] += (double)(term > own ? own : term);
+            double const other = (double)(term > own ? own : term), before = terms->others[r];
+            double const sum = before + other, part = sum - before;
+            low[r] += (before - (sum - part)) + (other - part);
+            terms->others[r] = sum;
             terms->own[r] = term > own ? term : own;
             terms->maximum[r] = top[lane][r] > terms->maximum[r] ? top[lane][r] : terms->maximum[r];
         }
+    for (ptrdiff_t r = 0; r < rows; r++)
+        terms->others[r] += low[r];
 }
 
 /* Parts of a row that is longer than a task. */
@@ -310,10 +317,12 @@ static void softmax_tile(fl_call const *call, real const *z, ptrdiff_t columns, 
     softmax_entries(windows.maximum, own, others, FL_TILE, out);
 }
 
-FL_INLINE fl_class softmax_class(real z, real term, class_rows const *rows, ptrdiff_t k) {
-    return (fl_class){.log_probability = -((rows->maximum[k] - z) + rows->log_sum[k]),
-                      .own = term * rows->inverse[k],
-                      .clipped = 0};
+FL_INLINE fl_class softmax_class(real z, real term, int const has_term, class_rows const *rows, ptrdiff_t k) {
+    real const x = -((rows->maximum[k] - z) + rows->log_sum[k]);
+    real const p = has_term ? term * rows->inverse[k] : fl_exp_expm1(x).exp;
+    return (fl_class){.log_probability = x,
+                      .probability = p,
+                      .complement = z == rows->maximum[k] ? rows->complement[k] : R(1) - p};
 }
 
 /* The chain rule: with b = y*slope of this class and B, C the sums of slope and curvature,
@@ -325,8 +334,8 @@ FL_INLINE fl_class softmax_class(real z, real term, class_rows const *rows, ptrd
  */
 FL_INLINE fl_element softmax_derivatives(real y, real z, fl_class class, fl_term term, class_rows const *rows,
                                          ptrdiff_t k) {
-    real const complement = rows->complement[k];
-    real const p = class.own, q = z == rows->maximum[k] ? complement : R(1) - p;
+    (void)z;
+    real const p = class.probability, q = class.complement;
     real const b = y == R(0) ? R(0) : y * term.slope, c = y == R(0) ? R(0) : y * term.curvature;
     real const slope = rows->slope[k], curvature = rows->curvature[k];
     return (fl_element){.value = R(0),

@@ -59,7 +59,7 @@ def logit_rows(rng, dtype, classes, rows):
     z[label] = 0.5
     row(z, label)
     row(np.zeros(classes), strict=True)
-    row(rng.choice(extremes(dtype), classes))
+    row(rng.choice(extremes(dtype), classes) / 2)  # a difference of logits has to be a number
     row(rng.uniform(-90, 90, classes))
     while len(out) < rows:
         row(rng.normal(0, 3, classes))

@@ -11,7 +11,7 @@ import numpy as np
 
 import reference
 from reference import mp, mpf
-from table import INF, NAN, Bad
+from table import INF, NAN, Bad, Bounds
 
 
 class Call(NamedTuple):
@@ -33,7 +33,7 @@ class Refused(NamedTuple):
 
 
 @dataclass(frozen=True)
-class StructuredCase:
+class StructuredCase(Bounds):
     name: str  # row of the registry
     loss: str  # class in fastloss.losses
     handle: str  # function in fastloss.losses
@@ -47,7 +47,9 @@ class StructuredCase:
     parameters: tuple = ({},)
     independent: bool = True  # the samples of a batch
     hessian: bool = False
-    bound: dict = field(default_factory=lambda: {"float32": 1e-6, "float64": 1e-14})
+    ulps: dict = field(default_factory=dict)  # as in LossCase
+    because: str = ""
+    cancels: str = ""
     specials: tuple = ()
     refused: tuple = ()
     bad: tuple = ()

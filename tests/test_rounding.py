@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What is computed in which dtype: no path drops digits, whatever dtypes meet in a call."""
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from cases import CASES
+
+DTYPES = {name: np.dtype(getattr(ml_dtypes, name, name)) for name in ("float16", "bfloat16", "float32", "float64")}
+HALF = ("float16", "bfloat16")
+
+# What has fewer digits than a dtype.
+COARSER = {"float32": [ml_dtypes.bfloat16, np.float16], "float64": [np.float32]}
+
+
+def computed_in(stored, argument):
+    """The rule of the documentation: the argument, else y_pred's dtype, but never less than float32."""
+    asked = argument or stored
+    return "float32" if asked in HALF else asked
+
+
+def batch(case, stored, labels, seed, shape=(23, 5)):
+    y, p = case.draw(np.random.default_rng(seed), shape)
+    return y if case.sparse else y.astype(DTYPES[labels]), p.astype(DTYPES[stored])
+
+
+def outputs(case, y, p, **arguments):
+    """{output: arrays}, by every way to have it."""
+    per_sample, mean = case.make(reduction=None, **arguments), case.make(**arguments)
+    value, gradient = per_sample.value_and_grad(y, p)
+    fused, mean_gradient = mean.value_and_grad(y, p)
+    found = {"value": [per_sample(y, p), value, mean(y, p), fused], "gradient": [gradient, mean_gradient]}
+    if case.hessian:
+        gradient, hessian = per_sample.grad_and_hess(y, p)
+        found |= {"gradient": [*found["gradient"], gradient], "hessian": [hessian]}
+    return found
+
+
+@pytest.mark.parametrize("argument", [None, *DTYPES])
+@pytest.mark.parametrize(("stored", "labels"), list(zip(DTYPES, reversed(DTYPES), strict=True)))
+def test_dtype_of_the_computation(case, isa, seed, stored, argument, labels):
+    """A call gives the bits of one whose arrays are in the dtype it computes in, rounded to y_pred's for derivatives."""
+    y, p = batch(case, stored, labels, seed)
+    computed = computed_in(stored, argument)
+    wide = outputs(case, y if case.sparse else y.astype(computed), p.astype(computed))
+    for name, results in outputs(case, y, p, dtype=argument).items():
+        for result, exact in zip(results, wide[name], strict=True):
+            expected = exact if name == "value" else exact.astype(DTYPES[stored])
+            assert result.dtype == expected.dtype == (computed if name == "value" else DTYPES[stored])
+            np.testing.assert_array_equal(result, expected)
+
+
+@pytest.mark.parametrize("stored", DTYPES)
+def test_values_have_all_digits(case, isa, seed, stored):
+    """Losses are no numbers of a dtype with fewer digits."""
+    y, p = batch(case, stored, stored, seed, (2003, 5))
+    for argument in (None, "float32", "float64"):
+        values = case.make(reduction=None, dtype=argument)(y, p)
+        values = values[(values != 0) & (values != values.max())]
+        for coarser in COARSER[computed_in(stored, argument)]:
+            # Half predictions make few of the piecewise linear losses anything but half themselves.
+            least = 0.9 if stored not in HALF and argument != "float64" or argument == stored else 0.2
+            assert (values.astype(coarser).astype(values.dtype) != values).mean() > least
+
+
+@pytest.mark.parametrize("weights", DTYPES)
+def test_dtype_of_weights(case, dtype, isa, seed, weights):
+    """Weights of any dtype count as they are: those of a half dtype as their float64."""
+    y, p = batch(case, dtype, dtype, seed)
+    w = np.random.default_rng(seed).random(len(p)).astype(DTYPES[weights])
+    loss = case.make(reduction="mean_with_sample_weight")
+    for ours, exact in zip(
+        loss.value_and_grad(y, p, sample_weight=w), loss.value_and_grad(y, p, sample_weight=w.astype("float64")), strict=True
+    ):
+        assert ours.dtype == dtype
+        np.testing.assert_array_equal(ours, exact)
+
+
+def test_float64_weights_keep_their_digits(case, isa, seed):
+    """A weight is not rounded to float32 before float64 losses are multiplied by it."""
+    y, p = batch(case, "float64", "float64", seed)
+    loss, weight = case.make(reduction="sum"), 1 + 2.0**-40
+    value, gradient = loss.value_and_grad(y, p, sample_weight=np.full(len(p), weight))
+    bare, bare_gradient = loss.value_and_grad(y, p)
+    np.testing.assert_allclose(value, bare * weight, rtol=2.0**-50)
+    np.testing.assert_allclose(gradient, bare_gradient * weight, rtol=2.0**-50)
+
+
+def test_the_tables_cover_all_cases():
+    assert {case.sparse for case in CASES.values()} == {True, False}
