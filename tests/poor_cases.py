@@ -190,7 +190,7 @@ POOR = (
     call(42, "CTC", "more labels than steps", [1, 1], np.zeros((2, 3)), right=INF),
     call(43, "MeanSquaredError", "float64, e = 1/3", 0.0, THIRD, dtype="float64"),
     Poor(44, "no samples", "MeanSquaredError", np.zeros((0, 2)), np.zeros((0, 2)), right=0),
-    Poor(45, "3000000 errors of 0.1", "MeanAbsoluteError", np.zeros((3_000_000, 1)), np.full((3_000_000, 1), 0.1),
+    Poor(45, "3000000 errors of 0.1", "MeanAbsoluteError", np.zeros((3_000_000, 1)), np.broadcast_to(0.1, (3_000_000, 1)),
          right=mpf(float(np.float32(0.1)))),
     call(46, "SparseCategoricalCrossentropy", "label 255 of 3 classes", 255, [0.25, 0.5, 0.25], error=True),
 )  # fmt: skip
