@@ -9,11 +9,13 @@ import sys
 import numpy as np
 import pytest
 
+import accuracy
 import fastloss as fl
 import losses
 import render
 from cases import CASES, STRUCTURED
 from fastloss import _kernels, base, config, reduction, registry
+from poor_cases import POOR
 
 FAMILIES = [sys.modules[name] for name in sorted({cls.__module__ for cls in fl.losses.native_classes()})]
 MODULES = [_kernels, base, config, reduction, registry, *FAMILIES]
@@ -92,3 +94,26 @@ def test_the_figures_of_performance_are_those_of_its_json():
     report = json.loads(render.PAGE.with_suffix(".json").read_text(encoding="ascii"))
     written = f"{render.BEGIN}\n{render.page(report)}\n{render.END}"
     assert written in render.PAGE.read_text(encoding="ascii"), "run python bench/report.py --render"
+
+
+# docs/comparison.md
+
+
+def compared():
+    return json.loads(accuracy.JSON.read_text(encoding="ascii"))
+
+
+def test_the_comparison_is_that_of_its_json():
+    written = accuracy.PAGE.read_text(encoding="ascii")
+    assert written == accuracy.page(compared()), f"run {accuracy.COMMAND} --render"
+
+
+def test_every_poor_case_was_compared():
+    poor = [(row["number"], row["loss"]) for row in compared()["poor"]]
+    assert poor == [(poor.number, poor.loss) for poor in POOR], f"run {accuracy.COMMAND}"
+
+
+def test_fastloss_was_never_off():
+    results = [output for row in compared()["losses"] for output in row["results"][accuracy.NATIVE].values()]
+    assert results
+    assert not [output for output in results if output["off"]]
