@@ -6,6 +6,7 @@ Those that are not installed are left out. Each runs in a process of its own, as
 Needs the extras peers and test, PyTorch, and some 20 minutes. By hand:
 
     python bench/accuracy.py            # --only REGEX chooses losses, to the terminal
+    python bench/accuracy.py --poor     # the calls of tests/poor_cases.py again, and no others: 2 minutes
     python bench/accuracy.py --render   # the page again from the JSON
 """
 
@@ -52,6 +53,7 @@ DTYPES = ("float32", "float64")
 OUTPUTS = ("value", "gradient")
 GROUPS = ("ordinary", "hard")
 OFF = 1e-3
+NOTHING = "(?!)"
 # Of the hard inputs: those numbers of classes, as JAX compiles each; and no larger samples of the structured losses, as
 # their references take seconds.
 WIDTHS = (2, 10, 100, 2500)
@@ -73,6 +75,7 @@ class Question(NamedTuple):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--render", action="store_true", help="ask nothing: write the page from the JSON")
+    parser.add_argument("--poor", action="store_true", help="ask again for the calls of tests/poor_cases.py alone")
     parser.add_argument("--only", default="", metavar="REGEX", help="the losses whose labels match, to the terminal")
     parser.add_argument("--worker", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -84,7 +87,9 @@ def main():
     elif options.only:
         print(page(measured(options.only)))
     else:
-        report = measured("")
+        report = measured(NOTHING if options.poor else "")
+        if options.poor:
+            report = {**json.loads(JSON.read_text(encoding="ascii")), "poor": report["poor"]}
         JSON.parent.mkdir(exist_ok=True)
         JSON.write_text(text_of(report), encoding="ascii")
         PAGE.write_text(page(report), encoding="ascii")
@@ -445,6 +450,7 @@ def poor_rows(found):
 
     made = []
     for i, poor in enumerate(table.POOR):
+        digits = functools.partial(shortened, digits=16 if poor.dtype == "float64" else 8)
         answers = {name: digits(x[i]) for name, x in found.items() if i in x}
         native = "error" if poor.error else None
         with contextlib.suppress(ValueError):
@@ -456,8 +462,8 @@ def poor_rows(found):
     return made
 
 
-def digits(x):
-    return x if isinstance(x, str) else f"{float(x):.8g}"
+def shortened(x, digits):
+    return x if isinstance(x, str) else f"{float(x):.{digits}g}"
 
 
 def text_of(report):
