@@ -35,19 +35,21 @@ static void real_parameters(fl_call const *call, int skipped, real *parameter) {
 /* Bytes of rows whose statistics are found before they are read again, from cache. */
 #define FL_BATCH_BYTES 131072
 
-/* Of the labels of n rows. The others' share of the sum over the label's is odds = (1 - p)/p. */
-typedef void term_loop(real const *log_probability, double const *odds, ptrdiff_t n, real const *parameter,
-                       real *value, real *slope, real *curvature);
+/* Of the labels of n rows: the shares of a label and of the others in the sum of its row, whatever the scale.
+ */
+typedef void term_loop(real const *log_probability, double const *own, double const *others, ptrdiff_t n,
+                       real const *parameter, real *value, real *slope, real *curvature);
 
 #define FL_TERM_LOOP(name, element)                                                                          \
-    static void name##_terms(real const *log_probability, double const *odds, ptrdiff_t n,                   \
-                             real const *parameter, real *value, real *slope, real *curvature) {             \
+    static void name##_terms(real const *log_probability, double const *own, double const *others,           \
+                             ptrdiff_t n, real const *parameter, real *value, real *slope,                   \
+                             real *curvature) {                                                              \
         real const p[FL_MAX_PARAMETERS] = FL_PARAMETERS(parameter);                                          \
         _Pragma("omp simd") for (ptrdiff_t i = 0; i < n; i++) {                                              \
-            double const own = 1 / (1 + odds[i]);                                                            \
+            double const sum = own[i] + others[i];                                                           \
             fl_class const c = {.log_probability = log_probability[i],                                       \
-                                .probability = (real)own,                                                    \
-                                .complement = (real)(odds[i] < 1 ? odds[i] / (1 + odds[i]) : 1 - own)};      \
+                                .probability = (real)(own[i] / sum),                                         \
+                                .complement = (real)(others[i] / sum)};                                      \
             fl_term const t = element(c, p);                                                                 \
             value[i] = t.value;                                                                              \
             slope[i] = t.slope;                                                                              \

@@ -178,11 +178,10 @@ static void run_sparse_normalize(fl_call const *call, ptrdiff_t first, ptrdiff_t
     real log_probability[FL_BLOCK_ROWS], value[FL_BLOCK_ROWS], slope[FL_BLOCK_ROWS], curvature[FL_BLOCK_ROWS];
     real rest[FL_BLOCK_ROWS], own[FL_BLOCK_ROWS], rest_curvature[FL_BLOCK_ROWS], own_curvature[FL_BLOCK_ROWS];
     double weight[FL_BLOCK_ROWS], row_loss[FL_BLOCK_ROWS], others[FL_BLOCK_ROWS], p[FL_BLOCK_ROWS];
-    double inside[FL_BLOCK_ROWS], odds[FL_BLOCK_ROWS];
+    double inside[FL_BLOCK_ROWS], own_share[FL_BLOCK_ROWS], other_share[FL_BLOCK_ROWS];
     int64_t label[FL_BLOCK_ROWS];
     double const epsilon = call->parameters[0];
     double const least = -fl_log1p_f64(-epsilon), most = -fl_log_f64(epsilon);
-    double const least_odds = epsilon / (1 - epsilon);
     ptrdiff_t const columns = call->columns, step = sparse_batch(columns);
     fl_block const all = {first, last - first, 0, columns};
     flat_array const y_pred = flatten(call, &call->y_pred, all);
@@ -215,9 +214,11 @@ static void run_sparse_normalize(fl_call const *call, ptrdiff_t first, ptrdiff_t
             double const log = fl_log1p_f64(others[r] / fl_max_f64(p[r], 0));
             inside[r] = log >= least && log <= most ? 1 : 0;
             log_probability[r] = (real)-fl_min_f64(fl_max_f64(log, least), most);
-            odds[r] = fl_min_f64(fl_max_f64(others[r] / fl_max_f64(p[r], 0), least_odds), 1 / least_odds);
+            /* What is clipped has the bounds as its shares. */
+            own_share[r] = log < least ? 1 - epsilon : log > most ? epsilon : p[r];
+            other_share[r] = log < least ? epsilon : log > most ? 1 - epsilon : others[r];
         }
-        loops->terms(log_probability, odds, rows, parameter, value, slope, curvature);
+        loops->terms(log_probability, own_share, other_share, rows, parameter, value, slope, curvature);
         for (ptrdiff_t r = 0; r < rows; r++)
             row_loss[r] = weight[r] == 0 ? 0 : weight[r] * (double)value[r];
         put_losses(call, row, rows, row_loss);

@@ -370,7 +370,7 @@ static void run_sparse_softmax(fl_call const *call, ptrdiff_t first, ptrdiff_t l
     real scratch[FL_BLOCK], gradient_scratch[FL_BLOCK], term[FL_BLOCK], parameter[FL_MAX_PARAMETERS];
     real log_probability[FL_BLOCK_ROWS], value[FL_BLOCK_ROWS], slope[FL_BLOCK_ROWS], curvature[FL_BLOCK_ROWS];
     real inverse[FL_BLOCK_ROWS], scale[FL_BLOCK_ROWS], own[FL_BLOCK_ROWS];
-    double weight[FL_BLOCK_ROWS], row_loss[FL_BLOCK_ROWS], odds[FL_BLOCK_ROWS];
+    double weight[FL_BLOCK_ROWS], row_loss[FL_BLOCK_ROWS];
     int64_t label[FL_BLOCK_ROWS];
     sparse_rows sums;
     ptrdiff_t const columns = call->columns, step = sparse_batch(columns);
@@ -412,12 +412,11 @@ static void run_sparse_softmax(fl_call const *call, ptrdiff_t first, ptrdiff_t l
 #pragma omp simd reduction(| : far)
         for (ptrdiff_t r = 0; r < rows; r++) {
             far |= sums.own[r] < FL_OWN_LEAST;
-            odds[r] = sums.others[r] / sums.own[r];
-            log_probability[r] = -fl_log1p((real)odds[r]);
+            log_probability[r] = -fl_log1p((real)(sums.others[r] / sums.own[r]));
         }
         if (far)
             find_far_labels(&parts, position, rows, label, &sums, log_probability);
-        loops->terms(log_probability, odds, rows, parameter, value, slope, curvature);
+        loops->terms(log_probability, sums.own, sums.others, rows, parameter, value, slope, curvature);
         for (ptrdiff_t r = 0; r < rows; r++)
             row_loss[r] = weight[r] == 0 ? 0 : weight[r] * (double)value[r];
         put_losses(call, row, rows, row_loss);
