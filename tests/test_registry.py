@@ -26,7 +26,7 @@ PLACES = ("csrc/losses/*.h", "csrc/losses.def", "src/fastloss/losses/*.py", "src
           "bench/peers/*.py", "bench/targets.py", "bench/reasons.py")  # fmt: skip
 
 # Where they may not.
-SEARCHED = ("csrc", "src", "tests", "bench", "docs")
+SEARCHED = ("csrc", "src", "tests", "bench", "docs", "tools")
 
 ALL = CASES | STRUCTURED
 
