@@ -487,7 +487,7 @@ FL_INLINE double fl_log_ratio_f64(double a, double b) {
  * log x into a relative one, hence the logarithm and the product are sums of two numbers. log x = k ln 2 + 2
  * atanh(s), s = f / (2 + f), where 2 atanh(s) = 2 s + s^3 R(s^2): s is taken with its error, and the rest is
  * below 1 % of it. At 0 and inf a finite logarithm of great size keeps 0^0 = 1. Worst error for |a| <= 10:
- * float 0.97, double 0.98; for |a| <= 50: float 1.75, double 1.75. From there it grows with |a|, as far as
+ * float 0.97, double 0.98; for |a| <= 50: float 1.85, double 1.75. From there it grows with |a|, as far as
  * x^a is finite to 7 in float and 60 in double, with x near sqrt(2) times a power of 2.
  */
 FL_INLINE float fl_power_f32(float x, float a) {

@@ -3,13 +3,13 @@
 
 import functools
 import itertools
-import math
 
 import ml_dtypes
 import numpy as np
 import pytest
 
 import fastloss as fl
+import sums
 from cases import CASES, VARIANTS
 from exact import assert_close, boxed, evaluate_rows, pack, pack_floats
 from reference import add, mpf
@@ -312,13 +312,9 @@ def test_reductions(variant, dtype, isa, seed, reduction, shape):
 
 
 def test_large_sums_keep_their_digits(case, dtype, isa, seed):
-    """A sum over many samples is as good as one of float64: the error does not grow with the batch."""
-    y, p = batch(case, seed, (100_003, 2), dtype)
-    # The per-sample losses are rounded to the dtype, each by less than the bound; fsum adds them without any error.
-    values = np.asarray(case.make(reduction=None)(y, p), np.float64)
-    exact = pack_floats(math.fsum(values))
-    exact["scale"] = math.fsum(np.abs(values))
-    assert_close(case.make(reduction="sum")(y, p), exact, dtype, case.bound_of_sum("value"))
+    """A million losses, equal ones too, whose roundings add up: sums, means, those of one sample and of chunks."""
+    worst = sums.measure(case, dtype, 20, np.random.default_rng(seed), block=50_021)
+    assert all(error <= sums.PROMISED[dtype] for error in worst.values()), worst
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

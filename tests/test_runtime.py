@@ -9,11 +9,12 @@ import threading
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
+import ml_dtypes
 import numpy as np
 import pytest
 
 import fastloss as fl
-from cases import CASES
+from cases import CASES, STRUCTURED
 from fastloss import _kernels
 
 PARALLEL = (70_001, 3)  # large enough for threads
@@ -105,20 +106,32 @@ def test_a_reduced_value_needs_no_large_temporary(case):
         assert peak < y_pred.nbytes / 20
 
 
-def test_instruction_sets_with_fma_agree(case):
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16, np.float32, np.float64])
+@pytest.mark.parametrize("case", [*CASES.values(), *STRUCTURED.values()], ids=str_of)
+def test_instruction_sets_with_fma_agree(case, dtype):
+    """Whatever a call gives, weighted or not: long rows that are split, rows of some blocks, short ones, elements."""
     sets = [name for name in _kernels.isas() if name in ("x86-64-v3", "x86-64-v4")]
-    used, results = _kernels.get_isa(), []
+    rng = np.random.default_rng(0)
+    if case.name in STRUCTURED:
+        calls = [case.draw(rng, size) for size in (5, 40)]
+    else:
+        shapes = ((2, 20_011), (5, 2500), (31, 100), (301, 7), (2003, 1))
+        calls = [inputs(case, (rows, case.columns or columns), dtype=dtype) for rows, columns in shapes]
+    loss, used = case.make(), _kernels.get_isa()
     try:
-        for name in sets:
-            _kernels.set_isa(name)
-            results.append([
-                everything(case.make(), *inputs(case, shape, dtype=dtype))
-                for shape in ((301, 7), (5, 2500)) for dtype in (np.float32, np.float64)
-            ])  # fmt: skip
+        for y_true, y_pred in calls:
+            y_pred = y_pred.astype(dtype)
+            for weight in (None, rng.random(len(y_pred))):
+                results = []
+                for name in sets:
+                    _kernels.set_isa(name)
+                    value, gradient = loss.value_and_grad(y_true, y_pred, sample_weight=weight)
+                    rest = loss.grad_and_hess(y_true, y_pred, sample_weight=weight) if loss.has_hessian else ()
+                    losses = case.make(reduction=None)(y_true, y_pred, sample_weight=weight)
+                    results.append([np.asarray(x).astype(np.float64) for x in (value, losses, gradient, *rest)])
+                assert all(same(result, results[0]) for result in results[1:])
     finally:
         _kernels.set_isa(used)
-    for result in results[1:]:
-        assert all(same(a, b) for a, b in zip(result, results[0], strict=True))
 
 
 def test_small_weights_keep_their_digits(case):

@@ -6,14 +6,14 @@ Run as
 
     python tools/bits.py [--loss REGEX]      prints what differs; writes docs/reliability/bits.json
 
-Builds the C library with tools/bits.c for this machine and, with aarch64-linux-gnu-gcc and qemu-aarch64-static (Debian:
-gcc-aarch64-linux-gnu, libc6-dev-arm64-cross, qemu-user-static), for 64-bit Arm. That runs each kernel on the same inputs, of
-all floating-point storages and several shapes, with weights and without; value, losses, gradient and Hessian are compared.
+Links tools/bits.c with the library that is installed and, with aarch64-linux-gnu-gcc and qemu-aarch64-static (Debian:
+gcc-aarch64-linux-gnu, libc6-dev-arm64-cross, qemu-user-static), builds both for 64-bit Arm. Each kernel runs on the same
+inputs, of all floating-point storages and several shapes, with weights and without; value, losses, gradient and Hessian are
+compared.
 """
 
 import argparse
 import json
-import platform
 import re
 import shutil
 import subprocess
@@ -27,6 +27,7 @@ import ml_dtypes
 import numpy as np
 
 from elementary import CROSS, EMULATOR, ROOT, cpu, instruction_sets, kernel_flags
+from fastloss import _kernels
 
 RECORD = ROOT / "docs" / "reliability" / "bits.json"
 HEADER = np.dtype([("storage", "i4"), ("output", "i4"), ("weighted", "i4"), ("shape", "i4"), ("count", "i8")])
@@ -35,20 +36,27 @@ OUTPUTS = ("value", "losses", "gradient", "hessian")
 FUSED = ("x86-64-v4", "x86-64-v3", "neon")
 
 
-def build(folder, compiler="gcc", machine=None, extra=()):
-    """The program, with the library in it."""
+def link(folder):
+    """The program with the installed library."""
+    library = Path(_kernels.__file__).parent / "lib" / "libfastloss.so"
+    command = ["gcc", f"-I{ROOT / 'csrc'}", ROOT / "tools" / "bits.c", library, f"-Wl,-rpath,{library.parent}"]
+    subprocess.run([*command, "-o", folder / "here"], check=True)
+    return [folder / "here"]
+
+
+def build(folder, compiler, machine):
+    """The program and the library for another machine."""
     options, flags = kernel_flags()
-    folder.mkdir()
     common = [compiler, "-std=gnu11", *options, f"-I{ROOT / 'csrc'}"]
     objects = []
-    for isa in instruction_sets(machine or platform.machine()):
+    for isa in instruction_sets(machine):
         for bits in (32, 64):
             objects.append(folder / f"{isa}_{bits}.o")
             command = [*common, *flags.get(isa, []), f"-DFL_ISA={isa}", f"-DFL_REAL_BITS={bits}"]
             subprocess.run([*command, "-c", ROOT / "csrc" / "kernels.c", "-o", objects[-1]], check=True)
     sources = [ROOT / "csrc" / f"{name}.c" for name in ("dispatch", "evaluate", "parallel")]
-    program = folder / "bits"
-    subprocess.run([*common, *extra, *sources, ROOT / "tools" / "bits.c", *objects, "-o", program], check=True)
+    program = folder / machine
+    subprocess.run([*common, "-static", *sources, ROOT / "tools" / "bits.c", *objects, "-o", program], check=True)
     return program
 
 
@@ -81,11 +89,11 @@ def main():
     arguments = parser.parse_args()
     results, compared, broken = {}, 0, []
     with tempfile.TemporaryDirectory() as folder:
-        programs = {"here": [build(Path(folder, "here"))]}
-        lines = subprocess.run([*programs["here"], "list"], check=True, capture_output=True, text=True).stdout.splitlines()
-        sets = {line.split()[1]: programs["here"] for line in lines if line.startswith("isa")}
+        here = link(Path(folder))
+        lines = subprocess.run([*here, "list"], check=True, capture_output=True, text=True).stdout.splitlines()
+        sets = {line.split()[1]: here for line in lines if line.startswith("isa")}
         if shutil.which(CROSS) and shutil.which(EMULATOR):
-            sets["neon"] = [EMULATOR, build(Path(folder, "there"), CROSS, "aarch64", ["-static"])]
+            sets["neon"] = [EMULATOR, build(Path(folder), CROSS, "aarch64")]
         first = next(iter(sets))
         for _, loss, kind in (line.split() for line in lines if line.startswith("loss")):
             if not re.search(arguments.loss, loss):

@@ -74,7 +74,7 @@ FL_DEFINE_LOAD(real, wide)
              ldexp(0.75, k))                                                                                 \
     FUNCTION(power_10, 0.97, 0.98, WITHIN_10, EACH(fl_power(x[i], y[i])), 1, POWER(x, y), 0, 4,              \
              ldexp(0.707106781186547524, k))                                                                 \
-    FUNCTION(power_50, 1.75, 1.75, WITHIN_50, EACH(fl_power(x[i], y[i])), 1, POWER(x, y), 0, 4,              \
+    FUNCTION(power_50, 1.85, 1.75, WITHIN_50, EACH(fl_power(x[i], y[i])), 1, POWER(x, y), 0, 4,              \
              ldexp(0.707106781186547524, k))                                                                 \
     FUNCTION(power, INFINITY, INFINITY, WITHIN_1E6, EACH(fl_power(x[i], y[i])), 1, POWER(x, y), 0, 4,        \
              ldexp(0.707106781186547524, k))                                                                 \

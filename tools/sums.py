@@ -77,12 +77,8 @@ def errors(case, dtype, what, weights, times, rng, block=BLOCK):
         "mean": in_ulp(case.make()(many_true, many_pred, **given), exact / count, magnitude / count, dtype),
     }
     total = case.make(reduction="sum").accumulator()
-    step = total.block_rows(y_pred.shape)
-    whole = [np.concatenate([array] * step) for array in (y_true, y_pred, *([] if weight is None else [weight]))]
-    for _ in range(times // step):
-        total.update(*whole)
-    for rest in [times % step] if times % step else []:
-        total.update(*(array[: rest * block] for array in whole))
+    for _ in range(times):
+        total.update(y_true, y_pred, weight)
     found["chunks"] = in_ulp(total.value(), exact, magnitude, dtype)
     return found
 
