@@ -69,10 +69,10 @@ FL_DEFINE_LOAD(real, wide)
              !(x < -0.5 || x > 1) && !(x == 0 && signbit(x)), WIDE(log1p)(x), -0.5, 1, ldexp(1, k))          \
     FUNCTION(coshm1_unit, 0.77, 0.76, NONE, EACH(fl_coshm1_unit(x[i])), x >= 0 && x <= 1,                    \
              2 * SQUARE(WIDE(sinh)(WIDE(sqrt)(x) / 2)), 0, 1, ldexp(1, k))                                   \
-    FUNCTION(log_ratio, 1.61, 1.61, NEAR, EACH(fl_log_ratio(x[i], y[i])),                                    \
+    FUNCTION(log_ratio, 1.75, 1.61, NEAR, EACH(fl_log_ratio(x[i], y[i])),                                    \
              IS_NORMAL(x) && IS_NORMAL(y) && IS_NORMAL(x / y) && IS_NORMAL(y / x), LOG_RATIO(x, y), 0.25, 4, \
              ldexp(0.75, k))                                                                                 \
-    FUNCTION(power_10, 0.97, 0.98, WITHIN_10, EACH(fl_power(x[i], y[i])), 1, POWER(x, y), 0, 4,              \
+    FUNCTION(power_10, 0.99, 0.98, WITHIN_10, EACH(fl_power(x[i], y[i])), 1, POWER(x, y), 0, 4,              \
              ldexp(0.707106781186547524, k))                                                                 \
     FUNCTION(power_50, 1.85, 1.75, WITHIN_50, EACH(fl_power(x[i], y[i])), 1, POWER(x, y), 0, 4,              \
              ldexp(0.707106781186547524, k))                                                                 \
