@@ -89,7 +89,7 @@ static void group_tasks(task_context *context, ptrdiff_t rows) {
     ptrdiff_t group = 1;
     context->grouping = (fl_grouping){.rows = rows};
     context->groups = tasks;
-    if (!extent || task > FL_PACKED_ELEMENTS)
+    if (!extent || task == 0 || task > FL_PACKED_ELEMENTS)
         return;
     ptrdiff_t const most = is_long ? FL_TILE_ROWS : (FL_TILE_ROWS * extent + task - 1) / task;
     while (group < most && group * task < FL_PACKED_ELEMENTS / 2 &&

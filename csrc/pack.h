@@ -100,6 +100,11 @@ static int is_scattered(fl_call const *call, fl_array const *array, fl_layout *l
            (layout->transposed || layout->extent <= FL_PACKED_COLUMNS);
 }
 
+/* Whether an output is written over it. */
+static int is_overwritten(fl_call const *call, fl_array const *array) {
+    return call->gradient.data == array->data || call->hessian.data == array->data;
+}
+
 /* Whether it is packed beside others: then columns of several dimensions become one run in all. */
 static int is_joined(fl_call const *call, fl_array const *array, fl_layout const *layout) {
     return call->inner_dimensions > 1 && has_columns(call, array) && layout->count > 1 &&
@@ -137,7 +142,8 @@ typedef struct {
     real *packed;
     ptrdiff_t pitch; /* from one packed line to the next */
     int out, streamed;
-    int gaps;                        /* some lines among them are not the group's: read, but not written */
+    int overwritten;                 /* an input that the groups write their outputs to */
+    int gaps;                        /* some lines among them are not the group's: never written */
     unsigned char own[FL_TILE_ROWS]; /* which are, if there are gaps */
 } fl_rectangle;
 
@@ -164,24 +170,40 @@ static void transpose_tile(packed_tile *tile, ptrdiff_t width, ptrdiff_t lines, 
     }
 }
 
-#define FL_STORE_OWN(type)                                                                                   \
+#define FL_COPY_OWN(type)                                                                                    \
     case sizeof(type):                                                                                       \
         for (ptrdiff_t i = 0; i < lines; i++)                                                                \
             if (own[i])                                                                                      \
-                memcpy(to + i * stride, scratch + i * size, sizeof(type));                                   \
+                memcpy(to + i * to_stride, from + i * from_stride, sizeof(type));                            \
         break;
 
 /* Elements of the lines that are the group's own. */
-static void store_own(char *to, real const *from, ptrdiff_t stride, ptrdiff_t lines, fl_storage storage,
-                      unsigned char const *own) {
-    char scratch[FL_TILE_ROWS * sizeof(double)];
-    ptrdiff_t const size = (ptrdiff_t)storage_size[storage];
-    store(scratch, from, size, lines, storage, 0, 0);
+static void copy_own(char *to, ptrdiff_t to_stride, char const *from, ptrdiff_t from_stride, ptrdiff_t lines,
+                     size_t size, unsigned char const *own) {
     switch (size) {
-        FL_STORE_OWN(uint16_t)
-        FL_STORE_OWN(uint32_t)
-        FL_STORE_OWN(uint64_t)
+        FL_COPY_OWN(uint16_t)
+        FL_COPY_OWN(uint32_t)
+        FL_COPY_OWN(uint64_t)
     }
+}
+
+/* One place of lines with gaps. What other groups may write at the same time is not even read. */
+static void store_place(fl_rectangle const *r, char *address, ptrdiff_t stride, real const *from,
+                        ptrdiff_t lines) {
+    char scratch[FL_TILE_ROWS * sizeof(double)];
+    fl_storage const storage = r->array->storage;
+    size_t const size = storage_size[storage];
+    store(scratch, from, (ptrdiff_t)size, lines, storage, r->array->swapped, 0);
+    copy_own(address, stride, scratch, (ptrdiff_t)size, lines, size, r->own);
+}
+
+static void load_place(fl_rectangle const *r, real *to, char const *address, ptrdiff_t stride,
+                       ptrdiff_t lines) {
+    char scratch[FL_TILE_ROWS * sizeof(double)] = {0};
+    fl_storage const storage = r->array->storage;
+    size_t const size = storage_size[storage];
+    copy_own(scratch, (ptrdiff_t)size, address, stride, lines, size, r->own);
+    load(to, scratch, (ptrdiff_t)size, lines, storage, r->array->swapped);
 }
 
 static void copy_by_tiles(fl_rectangle const *r) {
@@ -211,7 +233,9 @@ static void copy_by_tiles(fl_rectangle const *r) {
                 for (ptrdiff_t k = 0; k <= FL_TILE_ROWS * 4 && !r->streamed; k += FL_LINE_BYTES)
                     __builtin_prefetch(next[p] + top * stride + k);
                 if (r->out && r->gaps)
-                    store_own(address, tile.of[p], stride, lines, array->storage, r->own);
+                    store_place(r, address, stride, tile.of[p], lines);
+                else if (r->overwritten && r->gaps)
+                    load_place(r, tile.of[p], address, stride, lines);
                 else if (r->out)
                     store(address, tile.of[p], stride, lines, array->storage, array->swapped, r->streamed);
                 else
@@ -341,7 +365,7 @@ static int by_size(void const *a, void const *b) {
 /* Packs the elements of an array, or their outputs out: by rectangles whose sides are where ranges begin and
  * end. */
 static void copy_ranges(fl_array const *array, fl_layout const *layout, fl_ranges const *ranges, real *memory,
-                        int gapped, int out, int streamed) {
+                        int gapped, int out, int overwritten, int streamed) {
     ptrdiff_t side[2 * FL_TILE_ROWS + 2 + FL_PADDED_ROWS], sides = 2;
     ptrdiff_t const extent = layout->extent, shape = layout->shape[layout->fast];
     ptrdiff_t const pitch = extent + extent / ranges->columns * ranges->pad;
@@ -359,6 +383,7 @@ static void copy_ranges(fl_array const *array, fl_layout const *layout, fl_range
         r.array = array;
         r.layout = layout;
         r.out = out;
+        r.overwritten = overwritten;
         r.streamed = streamed;
         r.lines = 0;
         ptrdiff_t begun = 0;
@@ -436,7 +461,8 @@ static void run_group(fl_call const *call, fl_grouping const *grouping, ptrdiff_
         gapped[i] = ranges.count > 1 && layout[i].extent == distance * columns;
         next += step;
         if (i < 2)
-            copy_ranges(from[i], &layout[i], &ranges, memory[i], gapped[i], 0, 0);
+            copy_ranges(from[i], &layout[i], &ranges, memory[i], gapped[i], 0, is_overwritten(call, from[i]),
+                        0);
         else
             packed.rows = grouping->tasks * rows; /* the kernels' outputs are no larger than the caches */
         *to[i] = (fl_array){.storage = FL_REAL_STORAGE, .column_stride = sizeof(real)};
@@ -457,7 +483,7 @@ static void run_group(fl_call const *call, fl_grouping const *grouping, ptrdiff_
     }
     for (int i = 2; i < FL_PACKED_ARRAYS; i++)
         if (memory[i])
-            copy_ranges(from[i], &layout[i], &ranges, memory[i], gapped[i], 1, streams(call));
+            copy_ranges(from[i], &layout[i], &ranges, memory[i], gapped[i], 1, 0, streams(call));
     free(all);
 }
 

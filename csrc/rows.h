@@ -160,7 +160,7 @@ typedef struct {
 /* Where a column starts, and how many from it on are one run. */
 static ptrdiff_t column_run(fl_call const *call, fl_array const *array, ptrdiff_t column, ptrdiff_t *run) {
     int d = call->inner_dimensions - 1;
-    if (d < 1) {
+    if (d < 1 || call->columns == 0) {
         *run = call->columns - column;
         return column * array->column_stride;
     }
@@ -176,6 +176,8 @@ static ptrdiff_t column_run(fl_call const *call, fl_array const *array, ptrdiff_
 /* Whether the rows of a block lie one after the other, so that it is one run of elements; its stride. */
 static int is_run(fl_call const *call, fl_array const *array, fl_block block, ptrdiff_t *stride) {
     *stride = array->column_stride;
+    if (call->columns == 0)
+        return 1;
     if (call->inner_dimensions > 1) {
         ptrdiff_t run;
         column_run(call, array, block.column, &run);

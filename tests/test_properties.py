@@ -511,6 +511,7 @@ def test_order_of_axes_does_not_matter(case, dtype, isa, seed, shape):
         y_mixed = ordered(y, axes) if y.ndim == p.ndim else y
         assert_same_bits(loss.value_and_grad(y_mixed, mixed), expected)
         assert_same_bits(loss.value_and_grad(y, mixed, out=out), expected)
+        assert_same_bits(loss.value_and_grad(y, mixed, out=byte_swapped(out)), expected)
         assert_same_bits(loss.value_and_grad(y_mixed, mixed, out=mixed), expected)
 
 
@@ -758,6 +759,30 @@ def test_several_axes(case, dtype, isa, seed, axis, strided):
     else:
         with pytest.raises(ValueError, match=r"^sample_weight: shape \(4,\)|^sample_weight: shape \(8,\)"):
             case.make({"axis": axis})(y, p, sample_weight=np.ones(len(p)))
+
+
+EMPTY = ((3, 0), (10, 5, 0), (8, 16, 2, 0), (5, 0, 3), (7, 0, 9, 4))
+
+
+@pytest.mark.parametrize("case", [c for c in CASES.values() if not c.lacks_axis], indirect=True, ids=lambda case: case.name)
+@pytest.mark.parametrize("shape", EMPTY, ids=str)
+def test_samples_without_elements(case, dtype, isa, seed, shape):
+    """They all cost the same, and their gradient has no elements, along whichever axes these would lie."""
+    p = np.zeros(shape, dtype)
+    own = case.make(reduction=None)(np.zeros((1, 0), dtype), np.zeros((1, 0), dtype))
+    for axis in (-1, (0, -1), (0, 1), (1, 2), None) if takes_axes(case) else (-1,):
+        axes = range(p.ndim) if axis is None else np.atleast_1d(axis)
+        if p.ndim <= max(axes) or all(shape[d] for d in axes):
+            continue
+        for reduction, given, pred in itertools.product(REDUCTIONS, (None, 0.0, 2.0), (p, p.T.copy().T)):
+            loss = case.make({"axis": axis} if axis != -1 else {}, reduction=reduction)
+            value, gradient = loss.value_and_grad(p, pred, sample_weight=given)
+            assert gradient.shape == shape
+            assert_same_bits([loss(p, pred, sample_weight=given)], [value])
+            if reduction is None:
+                assert (value == own * (1.0 if given is None else given)).all()
+            if case.hessian:
+                assert [x.shape for x in loss.grad_and_hess(p, pred, sample_weight=given)] == [shape, shape]
 
 
 @pytest.mark.parametrize("case", [c for c in CASES.values() if takes_axes(c)], indirect=True, ids=lambda case: case.name)
