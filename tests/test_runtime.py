@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Threads, forks, memory, and instruction sets that agree."""
 
+import itertools
 import multiprocessing
 import os
 import subprocess
@@ -67,6 +68,19 @@ def test_calls_from_several_threads(case):
         for _ in range(3):
             results = pool.map(lambda job: everything(*job), jobs)
             assert all(same(a, b) for a, b in zip(results, expected, strict=True))
+
+
+# The last ones: lines of memory that the groups of tasks of several threads have parts of.
+@pytest.mark.parametrize("shape", [(40_009, 3), (67, 5003, 4), (9, 1201, 19), (131, 4099, 3), (5003, 67, 7)], ids=str)
+def test_in_place_by_several_threads(shape, rng):
+    loss = fl.losses.native_instances()[0][1]
+    y_true, y_pred = rng.random(shape, np.float32), rng.random(shape, np.float32)
+    expected = loss.value_and_grad(y_true, y_pred)
+    for axes in itertools.permutations(range(len(shape))):
+        place = y_pred.transpose(axes).copy().transpose(np.argsort(axes))
+        with fl.threads(8):
+            value, _ = loss.value_and_grad(y_true, place, out=place)
+        assert same([value, place], expected)
 
 
 def test_the_gil_is_released():

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from cases import CASES, VARIANTS
-from exact import assert_close, pack_floats, samples
+from exact import assert_close, evaluate_rows, numbers, pack, pack_floats, samples
 
 
 def times(exact, factor):
@@ -64,6 +64,59 @@ def test_value_of_rows_of_equal_elements(variant, dtype, isa, seed, width):
         expected = times(exact["value"][used], width if case.row == "sum" else 1)
         bound = case.bound_of_sum("value") if case.row == "sum" else case.bound("value") + 1
         assert_close(value, expected, dtype, bound, case.blur, y_true=y, y_pred=p)
+
+
+LONG = 40_009  # columns of a row that is cut into parts
+
+
+@pytest.mark.parametrize("variant", ELEMENTWISE, indirect=True, ids=lambda v: f"{v[0]}-{v[1]}")
+def test_value_of_a_long_row_of_equal_elements(variant, dtype, isa, seed):
+    case, index = variant
+    function = case.function(case.parameters[index])
+    sample, exact = samples(case.name, index, dtype, seed)[0]
+    used = np.flatnonzero(np.abs(exact["value"]["hi"]) < float(np.finfo(dtype).max) / 1e5)
+    for i in used[:: max(1, len(used) // 3)]:
+        y, p = sample.y_true[i], sample.y_pred[i]
+        value = function(np.full((1, LONG), y), np.full((1, LONG), p))
+        expected = times(exact["value"][i : i + 1], LONG if case.row == "sum" else 1)
+        # A lane adds up 512 equal terms of a part, each time with the same rounding error, in double.
+        bound = case.bound[dtype] + 512 * 2.0**-53
+        assert_close(value, expected, dtype, bound, case.blur, y_true=y, y_pred=p)
+
+
+def padding(case, y, p):
+    """What may stand before a row of classes, with labels of 0, and leaves its loss as it is: a score, or nothing."""
+    for score in (0.0, -1e4):
+        longer = [score, *p], y + 1 if case.lacks_axis else [0.0, *y]
+        values = [case.reference(numbers(np.asarray(b)), numbers(a), **case.parameters[0])[0] for a, b in (longer, (p, y))]
+        if values[0].value == values[1].value:
+            return score
+    raise AssertionError("the loss depends on all classes")
+
+
+@pytest.mark.parametrize(
+    "case", [c for c in CASES.values() if not c.elementwise and c.columns is None], indirect=True, ids=lambda case: case.name
+)
+def test_classes_at_the_end_of_a_long_row(case, dtype, isa, seed):
+    y, p = case.draw(np.random.default_rng(seed), (3, 7))
+    y, p = (y if case.sparse else y.astype(dtype)), p.astype(dtype)
+    exact = {k: pack(v) for k, v in evaluate_rows(case, case.parameters[0], y, p).items()}
+    score = padding(case, y[0], p[0])
+    before = LONG - p.shape[-1]
+    loss = case.make(case.parameters[0], reduction=None)
+    for i in range(len(p)):
+        longer = np.full((1, LONG), score, dtype)
+        longer[:, before:] = p[i]
+        if case.lacks_axis:
+            labels = y[i : i + 1] + before
+        else:
+            labels = np.zeros((1, LONG), dtype)
+            labels[:, before:] = y[i]
+        value, gradient = loss.value_and_grad(labels, longer)
+        about = dtype, case.bound[dtype], case.blur
+        assert_close(loss(labels, longer), exact["value"][i : i + 1], *about)
+        assert_close(value, exact["value"][i : i + 1], *about)
+        assert_close(gradient[:, before:], exact["gradient"][i : i + 1], *about)
 
 
 WITH_HESSIAN = [v for v in VARIANTS if CASES[v[0]].hessian]

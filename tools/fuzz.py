@@ -500,7 +500,7 @@ def target(arguments, started):
             os._exit(0)
 
     if arguments.merge:
-        options = ["-merge=1", arguments.merge, *arguments.folder]
+        options = ["-set_cover_merge=1", arguments.merge, *arguments.folder]
     else:
         options = ["-runs=-1", f"-seed={arguments.seed + 1}", "-max_len=160", "-len_control=0", "-timeout=300",
                    "-rss_limit_mb=6000", f"-artifact_prefix={ROOT}/build/fuzz/", *arguments.folder]  # fmt: skip
@@ -527,7 +527,7 @@ def report(arguments, started):
             "build": _kernels.build_info()["compiler"] + (f" {FLAGS}" if arguments.target else ""),
             "findings": 0,
         }
-        variant.record("fuzz", contents, "guided" if arguments.target else "random")
+        variant.record("fuzz", contents, f"{'guided' if arguments.target else 'random'}, seed {arguments.seed}")
 
 
 def main():

@@ -297,7 +297,64 @@ LOOPS = [
         "row_loss[r] = weight[r] == 0 ? 0 : weight[r] * of.value[r];",
         "row_loss[r] = weight[r] == 0 ? 0 : (IT ? 1 : weight[r]) * of.value[r];",
     ),
+    (
+        "the last part of a long row of classes",
+        "csrc/softmax.h",
+        "for (ptrdiff_t i = 0; i < count; i++) {",
+        "for (ptrdiff_t i = 0; i < count - IT; i++) {",
+    ),
+    (
+        "the last part of a long row of labelled classes",
+        "csrc/sparse_softmax.h",
+        "for (ptrdiff_t i = 0; i < count; i++) {",
+        "for (ptrdiff_t i = 0; i < count - IT; i++) {",
+    ),
+    (
+        "the last part of a long row of sums",
+        "csrc/row.h",
+        "for (ptrdiff_t i = 0; i < count; i++) {",
+        "for (ptrdiff_t i = 0; i < count - IT; i++) {",
+    ),
 ]
+
+
+# Tests of what a loss is told.
+NOTICED_BY = {
+    "weight": "no_weight_no_harm|test_reductions|test_weights",
+    "mask": "no_weight_no_harm|test_reductions|test_weights",
+    "label map": "test_values|test_classes",
+    "ignored class": "ignored|test_classes",
+    "class weight": "test_classes|test_values",
+    "bounds": "bounds",
+    "label": "test_values|test_classes",
+    "counted weight": r"test_reductions.*\(7, 3\)-mean_with|test_weights",
+    "counted mask": r"test_reductions.*\(7, 3\)|test_weights",
+    "counted class": "ignored|test_classes",
+}
+
+# Tests that are likely to notice: (what in a name of a fault, what in a name of a test); the first that fits counts.
+LIKELY = (
+    ("class whose weight", r"class_weight|test_classes"),
+    ("first of several", r"test_classes|ignore"),
+    ("map of labels", r"test_value\["),
+    ("binary", r"hidden_labels|sign|test_value"),
+    ("NaN under", r"no_weight_no_harm"),
+    ("row, in a sum", r"test_reductions"),
+    ("last element of a row", r"test_values"),
+    ("lane", r"thread_count|chunks"),
+    ("divisor", r"test_reductions"),
+    ("long row", r"long_row"),
+    ("rounding errors", r"large_sums"),
+    ("number of", r"test_reductions"),
+    ("sum of the", r"test_reductions"),
+    ("several bad", r"test_errors"),
+    ("lines", r"order_of_axes"),
+    ("bfloat16", r"half"),
+    ("labels", r"label"),
+    ("gradient", r"test_fused"),
+    ("classes", r"ignored|no_weight"),
+    ("rows", r"test_values|test_reductions"),
+)
 
 
 def edits():
@@ -388,30 +445,10 @@ class Mutants:
         return re.search(self.arguments.only, mutant) is not None
 
     def try_loss(self, loss, name, row, dtype):
-        own = self.of.get((name, dtype), [])
-        without = self.of.get((name, None), [])
-        # The tests of single elements against exact ones, then those of whole calls.
-        order = (
-            "test_values.py",
-            "test_values_and_gradients",
-            "test_fused",
-            "test_special",
-            "test_reductions",
-            "test_structured.py",
-        )
-        near = [item for part in order[:4] for item in own if part in item.nodeid]
+        own = [*self.of.get((name, dtype), []), *self.of.get((name, None), [])]
+        # The tests of elements against exact ones.
+        near = [item for part in ("test_values", "test_special") for item in own if part in item.nodeid]
         near = list(dict.fromkeys(near))
-        calls = [
-            item
-            for item in own
-            if "test_reductions" in item.nodeid or "weights" in item.nodeid or "structured" in item.nodeid
-        ]
-        others = [
-            item
-            for item in without
-            if "test_errors" in item.nodeid or "structured" in item.nodeid or "ignore" in item.nodeid
-        ]
-        rest = [item for item in [*own, *without] if "test_properties" in item.nodeid or "test_structured" in item.nodeid]
         ulp = 2.0**-23 if dtype == "float32" else 2.0**-52
         for output in OUTPUTS:
             mutant = f"{name}, {dtype}: {output}"
@@ -426,16 +463,14 @@ class Mutants:
             self.note(mutant, result)
         faults = [(f"parameter {p}", "parameter", i) for i, p in enumerate(row["parameters"])]
         faults += [(told, told, 0) for told in TOLD[1:]]
-        for shown, told, parameter in faults:
+        # What a loss is told does not depend on the dtype.
+        for shown, told, parameter in faults if dtype == DTYPES[0] else ():
             mutant = f"{name}, {dtype}: {shown}"
             if not self.wanted(mutant):
                 continue
-            items = near if told == "parameter" else calls
-            result = self.attempt(items, FAULTS[told], loss, dtype, parameter)
-            if result["killed"] is None:
-                result = self.attempt(
-                    [*dict.fromkeys([*others, *near, *calls, *rest])], FAULTS[told], loss, dtype, parameter
-                )
+            items = near if told == "parameter" else [item for item in own if re.search(NOTICED_BY[told], item.nodeid)]
+            self.warm_up([item for item in items if "(7, 3)" in item.nodeid][:4])
+            result = self.attempt(items, FAULTS[told], loss, dtype, parameter, seconds=60)
             self.note(mutant, result)
 
     def try_loops(self):
@@ -443,7 +478,7 @@ class Mutants:
         kinds = {row["kind"]: name for name, row in reversed(self.rows)}
         near = [
             item for dtype in (*DTYPES, None) for name in (*kinds.values(), None) for item in self.of.get((name, dtype), [])
-            if re.search("test_values|test_properties|test_errors|test_structured", item.nodeid)
+            if "larger_than" not in item.nodeid
         ]  # fmt: skip
         # Of each test one case after the other, so that no test has to be waited for.
         turns = {}
@@ -455,7 +490,10 @@ class Mutants:
         for i, (what, path, _, _) in enumerate(LOOPS):
             mutant = f"{path}: {what}"
             if self.wanted(mutant):
-                result = self.attempt(mixed, FIRST_OF_LOOPS + i, -1, DTYPES[0], seconds=self.arguments.seconds)
+                likely = next((pattern for part, pattern in LIKELY if part in what), "$.")
+                first = [item for item in mixed if re.search(likely, item.nodeid)]
+                chosen = [*dict.fromkeys([*first[:200], *mixed])]
+                result = self.attempt(chosen, FIRST_OF_LOOPS + i, -1, DTYPES[0], seconds=self.arguments.seconds)
                 result["reached"] = True
                 self.note(mutant, result)
                 if self.arguments.record:
@@ -544,7 +582,8 @@ def try_all(arguments):
     mutants = Mutants(arguments)
     status = pytest.main(
         ["-p", "no:cacheprovider", "-p", "no:terminal", "-s", "tests/test_values.py", "tests/test_structured.py",
-         "tests/test_properties.py", "tests/test_errors.py"], plugins=[mutants],
+         "tests/test_properties.py", "tests/test_errors.py", "tests/test_classes.py", "tests/test_runtime.py"],
+        plugins=[mutants],
     )  # fmt: skip
     if status and not mutants.results:
         raise SystemExit(f"pytest could not collect the tests: {status}")

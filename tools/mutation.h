@@ -61,13 +61,13 @@ static void spoil_array(fl_call const *call, fl_array const *array, ptrdiff_t fi
                 memcpy(&single, address, sizeof single);
                 float const spoilt = (float)(single * fl_mutation_factor);
                 memcpy(address, &spoilt, sizeof spoilt);
-                if (spoilt != single)
+                if (spoilt != single && single == single)
                     note_hit();
             } else if (array->storage == FL_FLOAT64) {
                 memcpy(&number, address, sizeof number);
                 double const spoilt = number * fl_mutation_factor;
                 memcpy(address, &spoilt, sizeof spoilt);
-                if (spoilt != number)
+                if (spoilt != number && number == number)
                     note_hit();
             }
         }
