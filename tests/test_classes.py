@@ -141,6 +141,15 @@ def test_ignored_class_that_dense_labels_do_not_have(case, rng):
             case.make({"ignore_class": label})(y, p)
 
 
+@pytest.mark.parametrize("case", [c for c in CLASS_CASES if not c.sparse], indirect=True, ids=lambda case: case.name)
+def test_the_first_of_several_largest_labels_is_the_class(case, isa, rng):
+    _, p = case.draw(rng, (3, 3))
+    y = np.array([[0.5, 0.5, 0.0], [0.0, 0.5, 0.5], [0.5, 0.0, 0.5]])
+    value = case.make({"ignore_class": 1}, reduction=None)(y, p)
+    np.testing.assert_array_equal(value, case.make(reduction=None)(y, p) * [1, 0, 1])
+    assert value[[0, 2]].all()
+
+
 @pytest.mark.parametrize("case", [c for c in CLASS_CASES if c.sparse], indirect=True, ids=lambda case: case.name)
 @pytest.mark.parametrize("made", [{"class_weight": [1.0] * 4}, {"label_smoothing": 0.5}], ids=str)
 def test_labels_out_of_range_with_options(case, rng, made):
