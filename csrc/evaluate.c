@@ -190,16 +190,31 @@ static void run_task(void *argument, fl_call const *call, ptrdiff_t index, ptrdi
         __atomic_store_n(context->status, status, __ATOMIC_RELAXED);
 }
 
+/* Before anything is written: a task that found no memory would leave the outputs half-written. */
+static void *new_workspace(fl_call const *call) {
+    ptrdiff_t const bytes = call->workspace_bytes, parts = call->workspace_parts;
+    char *const workspace =
+        bytes < 0 || bytes > PTRDIFF_MAX / (parts + 1) ? NULL : malloc((size_t)(bytes * parts + 1));
+    for (ptrdiff_t i = 0; i < parts && workspace; i++)
+        workspace[i * bytes] = 0;
+    return workspace;
+}
+
 fl_status fl_run(fl_call const *call, double factor, fl_totals *totals) {
     fl_sum few[FL_INLINE_TASKS];
     ptrdiff_t const rows = task_rows(call), tasks = (call->rows + rows - 1) / rows;
     int const inline_tasks = tasks <= FL_INLINE_TASKS;
+    int const threads = thread_count(call);
     int out_of_bounds = 0;
-    fl_call watched;
-    if (fl_is_bounded(call->true_bounds) || fl_is_bounded(call->pred_bounds)) {
-        watched = *call;
-        watched.out_of_bounds = &out_of_bounds;
-        call = &watched;
+    fl_call own;
+    ptrdiff_t const workspace = fl_active_table(call->dtype)->workspace_bytes(call);
+    if (workspace || fl_is_bounded(call->true_bounds) || fl_is_bounded(call->pred_bounds)) {
+        own = *call;
+        own.out_of_bounds = &out_of_bounds;
+        own.workspace = NULL;
+        own.workspace_bytes = workspace;
+        own.workspace_parts = threads < tasks ? threads : (int)tasks;
+        call = &own;
     }
     fl_status status = FL_OK;
     task_context context = {.call = call,
@@ -208,10 +223,12 @@ fl_status fl_run(fl_call const *call, double factor, fl_totals *totals) {
                             .factor = factor,
                             .status = &status};
     context.sums = inline_tasks ? few : malloc((size_t)tasks * sizeof *context.sums);
-    if (!context.sums)
-        return FL_NO_MEMORY;
+    if (!context.sums || (workspace && !(own.workspace = new_workspace(&own)))) {
+        status = FL_NO_MEMORY;
+        goto end;
+    }
     group_tasks(&context, rows);
-    fl_parallel_for(context.groups, thread_count(call), run_group, &context);
+    fl_parallel_for(context.groups, threads, run_group, &context);
     fl_sum loss = {totals->loss, totals->loss_low};
     for (ptrdiff_t i = 0; i < tasks; i++) {
         fl_add(&loss, context.sums[i].high);
@@ -219,6 +236,9 @@ fl_status fl_run(fl_call const *call, double factor, fl_totals *totals) {
     }
     totals->loss = loss.high;
     totals->loss_low = loss.low;
+end:
+    if (workspace)
+        free(own.workspace);
     if (!inline_tasks)
         free(context.sums);
     if (status != FL_OK)

@@ -70,6 +70,7 @@ typedef struct {
     fl_binary_check *check_binary;
     ptrdiff_t (*scattered_extent)(fl_call const *call); /* 0: nothing is to be packed */
     fl_group_runner *run_group;
+    ptrdiff_t (*workspace_bytes)(fl_call const *call); /* that a thread needs; -1: no memory has them */
 } fl_table;
 
 /* The table of a dtype (FL_FLOAT32 or FL_FLOAT64) for the instruction set in use. */
