@@ -5,9 +5,9 @@ What may crash runs in a process of its own: this file as a script, with the nam
 """
 
 import ctypes
+import functools
 import gc
 import itertools
-import json
 import mmap
 import os
 import shutil
@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 
 import fastloss as fl
+import process
 from cases import CASES, STRUCTURED
 from fastloss import _kernels
 
@@ -46,14 +47,7 @@ def allocator(tmp_path_factory):
     return {"LD_PRELOAD": str(library)}
 
 
-def script(function, *arguments, timeout=300, environment=None):
-    """What a function of this file returns in a process of its own."""
-    command = [sys.executable, "-X", "faulthandler", HERE, function, *map(str, arguments)]
-    result = subprocess.run(
-        command, env={**os.environ, **(environment or {})}, capture_output=True, text=True, timeout=timeout, check=False
-    )
-    assert result.returncode == 0, f"status {result.returncode}: {result.stderr[-3000:]}"
-    return json.loads(result.stdout)
+script = functools.partial(process.script, HERE)
 
 
 def batch(name, shape, dtype=np.float32):
@@ -259,13 +253,12 @@ def peaks(name):
 @pytest.mark.parametrize("name", CASES)
 def test_memory_that_a_call_needs(name, allocator, record):
     """Beside inputs and gradient: a fiftieth of y_pred, or what two threads pack, which does not grow with it."""
-    worst = {}
     for found in script("peaks", name, environment={**allocator, "FASTLOSS_NUM_THREADS": "2"}):
         extra = found["kernels"] + found["python"] - found["outputs"] * found["array"]
-        worst[found["layout"]] = max(extra, worst.get(found["layout"], 0))
-        packed = 0 if found["layout"] == "as_is" else 2 * (2 + found["outputs"]) * (4 << 20)
+        kind = "of y_pred" if found["layout"] == "as_is" else "MB where rows are packed"
+        record[kind] = max(extra / (found["array"] if kind == "of y_pred" else 1e6), record.get(kind, 0.0))
+        packed = 0 if kind == "of y_pred" else 2 * (2 + found["outputs"]) * (4 << 20)
         assert extra < 0.02 * found["array"] + packed, found
-    record.update(**{"bytes beside inputs and gradient": worst, "bytes of y_pred": found["array"]})
 
 
 # Leaks
@@ -342,8 +335,9 @@ def leaks(name, rounds):
     return {"calls": (int(rounds) + 31) * number, "blocks": blocks, "bytes": arrays, "kernels": ours}
 
 
-def test_nothing_leaks(name, allocator):
+def test_nothing_leaks(name, allocator, record):
     found = script("leaks", name, 200, environment=allocator)
+    record["calls"] = found["calls"]
     assert found["kernels"] == 0, found
     # One block of each call of one kind would be 200.
     assert found["blocks"] < 50, found
@@ -377,4 +371,4 @@ def test_resident_memory_is_flat(record):
 
 
 if __name__ == "__main__":
-    print(json.dumps(globals()[sys.argv[1]](*sys.argv[2:])))
+    process.answer(globals())

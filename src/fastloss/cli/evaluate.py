@@ -71,7 +71,7 @@ def add_parser(subparsers):
         "--chunk-rows",
         metavar="N",
         type=positive,
-        help="rows in memory at a time, rounded up to whole blocks",
+        help=f"rows in memory at a time, at most those of {CHUNK_BYTES >> 20} MiB, rounded up to whole blocks",
     )
     parser.add_argument("--per-sample", metavar="OUT.npy", help="write the weighted loss of each sample")
     parser.add_argument(
@@ -231,8 +231,9 @@ def run(arguments):
     except TypeError as error:
         raise UserError(f"{cls.__name__}: {error}") from None
     block = accumulator.block_rows(inputs.y_pred.shape)
-    wanted = arguments.chunk_rows or CHUNK_BYTES * inputs.rows // max(inputs.nbytes, 1)
-    rows = max(1, math.ceil(wanted / block)) * block
+    # No more than that: signals wait for the end of a chunk.
+    wanted = CHUNK_BYTES * inputs.rows // max(inputs.nbytes, 1)
+    rows = max(1, math.ceil(min(arguments.chunk_rows or wanted, wanted) / block)) * block
     moved = inputs.nbytes * (2 if arguments.gradient else 1)
 
     began = time.perf_counter()
@@ -240,12 +241,12 @@ def run(arguments):
         bar = stack.enter_context(tqdm(total=moved, unit="B", unit_scale=True, leave=False, disable=None))
         buffer = None
         if arguments.per_sample:
-            per_sample = stack.enter_context(Output(arguments.per_sample))
+            per_sample = Output(arguments.per_sample, stack)
             per_sample.write_header((inputs.rows, *losses.shape[1:]), losses.dtype)
             buffer = np.empty((min(rows, inputs.rows), *losses.shape[1:]), losses.dtype)
             moved += inputs.rows * losses.nbytes // few
         if arguments.gradient:
-            gradient = stack.enter_context(Output(arguments.gradient))
+            gradient = Output(arguments.gradient, stack)
 
         if accumulator.needs_labels:
             for y_true, weight in zip(inputs.y_true.chunks(rows), inputs.weights(rows), strict=False):
