@@ -266,7 +266,8 @@ def use_lightgbm():
     x = np.random.default_rng(0).random((3000, 4))
     y = x[:, 0] > 0.5
     data = lightgbm.Dataset(x, y.astype(float), params={"verbosity": -1})
-    model = lightgbm.train({"objective": "binary", "learning_rate": 0.5, "num_threads": 2, "verbosity": -1}, data, num_boost_round=10)
+    parameters = {"objective": "binary", "learning_rate": 0.5, "num_threads": 2, "verbosity": -1}
+    model = lightgbm.train(parameters, data, num_boost_round=10)
     assert abs(model.predict(x) - y).mean() < 0.1
 
 

@@ -8,6 +8,7 @@ import ctypes
 import functools
 import gc
 import itertools
+import math
 import mmap
 import os
 import shutil
@@ -56,6 +57,9 @@ def batch(name, shape, dtype=np.float32):
     if name in STRUCTURED:
         y_true, y_pred = case.draw(rng, min(shape[0], case.large))
         return y_true, y_pred.astype(dtype), np.resize(np.arange(5, dtype=np.float32), len(y_pred))
+    if case.columns:
+        # As many elements in other rows.
+        shape = (*shape[:-2], math.prod(shape[-2:]) // case.columns + 1, case.columns)
     y_true, y_pred = case.draw(rng, (101, shape[-1]))
     y_true, y_pred = (np.resize(a, (*shape[:-1], *a.shape[1:])) for a in (y_true, y_pred))
     weight = np.resize(np.arange(5, dtype=np.float32), shape[:-1])
