@@ -9,6 +9,7 @@ import itertools
 import json
 import math
 import os
+import threading
 import time
 
 import numpy as np
@@ -184,7 +185,8 @@ class Inputs:
             file = getattr(self, error.argument)
             axes = len(file.shape)
             if file is self.sample_weight and not self.weight_by_row:
-                row, *columns = error.index[-axes:]
+                # The one weight of a single sample has no index.
+                row, *columns = error.index[-axes:] or (0,)
             else:
                 row, *columns = error.index[:axes]
                 row += start
@@ -192,6 +194,27 @@ class Inputs:
             # The text up to here tells the index in the chunk.
             expected = str(error).rpartition("expected ")[2]
             raise UserError(f"{file.name}: {place} is {error.value}, expected {expected}") from None
+
+
+def plainly(call, *arguments, **keywords):
+    return call(*arguments, **keywords)
+
+
+def interruptibly(call, *arguments, **keywords):
+    """In a thread of its own, which is left to itself when a signal ends the waiting: C does not look for them."""
+    errors = []
+
+    def work():
+        try:
+            call(*arguments, **keywords)
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
 
 
 def run(arguments):
@@ -235,6 +258,8 @@ def run(arguments):
     wanted = CHUNK_BYTES * inputs.rows // max(inputs.nbytes, 1)
     rows = max(1, math.ceil(min(arguments.chunk_rows or wanted, wanted) / block)) * block
     moved = inputs.nbytes * (2 if arguments.gradient else 1)
+    # A block is larger where all is one row.
+    do = interruptibly if block > 2 * max(wanted, 1) else plainly
 
     began = time.perf_counter()
     with contextlib.ExitStack() as stack:
@@ -250,11 +275,11 @@ def run(arguments):
 
         if accumulator.needs_labels:
             for y_true, weight in zip(inputs.y_true.chunks(rows), inputs.weights(rows), strict=False):
-                accumulator.scan_labels(y_true, weight)
+                do(accumulator.scan_labels, y_true, weight)
         for start, y_true, y_pred, weight in inputs.chunks(rows, bar):
             out = None if buffer is None else buffer[: len(y_pred)]
             with inputs.errors_located(start):
-                accumulator.update(y_true, y_pred, weight, losses=out)
+                do(accumulator.update, y_true, y_pred, weight, losses=out)
             if out is not None:
                 per_sample.write(out)
 
@@ -266,7 +291,7 @@ def run(arguments):
             for start, y_true, y_pred, weight in inputs.chunks(rows, bar):
                 out = buffer[: len(y_pred)]
                 with inputs.errors_located(start):
-                    accumulator.gradient(y_true, y_pred, weight, out=out)
+                    do(accumulator.gradient, y_true, y_pred, weight, out=out)
                 gradient.write(out)
     seconds = time.perf_counter() - began
 

@@ -267,6 +267,8 @@ class Output:
     If `path` is a symbolic link, that is what happens to the file that it points to; the link stays.
     """
 
+    PIECE = 2**24
+
     def __init__(self, path, stack):
         self.path = path
         self.target = os.path.realpath(path)
@@ -301,8 +303,11 @@ class Output:
             raise UserError(f"{self.path}: {error.strerror or error}") from None
 
     def write(self, data):
+        # In pieces, between which signals are seen.
+        view = memoryview(data).cast("B") if memoryview(data).nbytes else b""
         with self.errors_named():
-            self.file.write(data)
+            for start, stop in slices(len(view), self.PIECE):
+                self.file.write(view[start:stop])
 
     def write_header(self, shape, dtype):
         """Begin a C-ordered .npy file."""
