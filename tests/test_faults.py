@@ -324,12 +324,27 @@ def takes_the_same(loss):
 SAVED = [type(loss).__name__ for _, loss in fl.losses.native_instances() if loss.rowwise and takes_the_same(loss)]
 
 
+def processor_time(running):
+    """Seconds that a process and its threads have computed; 0 if it has ended."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        user, system = Path(f"/proc/{running.pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+    return 0.0
+
+
+def ended_processor_time():
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def stopped(folder, running, number):
-    """Seconds from a signal to the end of the process. It leaves no file behind that is not whole."""
+    """Seconds from a signal to the end of the process, and those it computed. It leaves no file that is not whole."""
+    before = ended_processor_time()
+    computed = processor_time(running)
     began = time.perf_counter()
     running.send_signal(number)
     error = running.communicate(timeout=60)[1]
-    seconds = time.perf_counter() - began
+    seconds = time.perf_counter() - began, ended_processor_time() - before - computed
     assert sorted(os.listdir(folder)) == ["g.npy", "p.npy", "y.npy"], error
     if (folder / "g.npy").read_bytes()[:9] != BEFORE:
         # It was done.
@@ -344,8 +359,19 @@ def test_a_signal_ends_the_command_and_leaves_nothing(tmp_path, number, rng):
     running = evaluation(tmp_path, SAVED[0], "--gradient", "g.npy", "--chunk-rows", "1")
     while not list(tmp_path.glob("*.partial")):
         assert running.poll() is None
-    running.send_signal(number)  # more of them do not disturb
     assert stopped(tmp_path, running, number)[1:] == (128 + number, "fastloss: interrupted\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_more_signals_do_not_disturb_the_cleaning(tmp_path, number, rng):
+    save(tmp_path, (2_000_000, 5), rng)
+    running = evaluation(tmp_path, SAVED[0], "--gradient", "g.npy", "--chunk-rows", "1")
+    while not list(tmp_path.glob("*.partial")):
+        assert running.poll() is None
+    for _ in range(20):
+        running.send_signal(number)
+    # The last ones may come when Python itself ends.
+    assert stopped(tmp_path, running, number)[1] in (128 + number, -number)
 
 
 @pytest.mark.slow
@@ -366,10 +392,14 @@ def test_a_signal_at_any_moment_ends_the_command_soon(tmp_path, number, shape, s
         times.append(seconds)
     assert len(times) == 20
     record["runs"] = len(times)
-    record["median seconds"], record["most seconds"] = sorted(times)[10], max(times)
-    record["load of the machine"] = os.getloadavg()[0] / os.cpu_count()
-    # Ten times what is promised on a machine that is not busy.
-    assert max(times) < 5, times
+    waited, computed = map(sorted, zip(*times, strict=True))
+    record["median seconds"], record["most seconds"] = waited[10], waited[-1]
+    # On a machine that does other things besides.
+    record["processes a core"] = os.getloadavg()[0] / os.cpu_count()
+    record["median seconds computed"], record["most seconds computed"] = computed[10], computed[-1]
+    # What it computes is next to nothing; a busy machine may let it wait.
+    assert computed[-1] < 1, times
+    assert waited[-1] < 10, times
 
 
 def limit_files():
