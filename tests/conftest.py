@@ -105,8 +105,9 @@ def pytest_sessionfinish(session):
     path, found = session.config.getoption("record"), session.config.stash.get(RECORDED, {})
     if path is None or session.testsfailed:
         return
+    command = shlex.join(["python", "-m", "pytest", *session.config.invocation_params.args])
     about = {
-        "command": shlex.join(["python", "-m", "pytest", *session.config.invocation_params.args]),
+        "command": command.replace(f" --record {path}", ""),
         "date": datetime.date.today().isoformat(),
         "machine": processor(),
     }

@@ -138,13 +138,15 @@ FORKS = (fork, fork_before_the_first_use, nested_fork, fork_while_a_kernel_runs)
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
 @pytest.mark.parametrize("function", FORKS, ids=lambda function: function.__name__)
-def test_a_forked_child_computes(function, expected):
+def test_a_forked_child_computes(function, expected, record):
     assert script(function.__name__) == expected
+    record[function.__name__] = len(expected)
 
 
 @pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
-def test_processes_started_in_every_way_compute(method, expected):
+def test_processes_started_in_every_way_compute(method, expected, record):
     assert script("multiprocess", method) == expected
+    record[method] = len(expected)
 
 
 def data_loader():
@@ -167,9 +169,10 @@ def data_loader():
     return dict(torch.utils.data.DataLoader(Digests(), batch_size=None, num_workers=2, timeout=60))
 
 
-def test_workers_of_torch_compute(expected):
+def test_workers_of_torch_compute(expected, record):
     pytest.importorskip("torch")
     assert script("data_loader") == expected
+    record["losses"] = len(expected)
 
 
 # Threads
@@ -286,9 +289,10 @@ ALL_ORDERS = list(itertools.permutations(["fastloss", *OTHERS])) if len(OTHERS) 
 @pytest.mark.parametrize(
     "order", ORDERS + [pytest.param(order, marks=pytest.mark.slow) for order in ALL_ORDERS], ids=" ".join
 )
-def test_other_libraries_in_every_order(order, expected):
+def test_other_libraries_in_every_order(order, expected, record):
     """Those that are installed."""
     assert script("use", *order, imports=order) == expected
+    record[" ".join(order)] = len(expected)
 
 
 # Signals and full disks, while files are written
@@ -297,9 +301,15 @@ def test_other_libraries_in_every_order(order, expected):
 BEFORE = b"as before"
 
 
-def evaluation(folder, name, *options, **arguments):
+def evaluation(folder, name, *options, largest_file=resource.RLIM_INFINITY):
+    def prepare():
+        # Which a shell may have told us to ignore.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, resource.RLIM_INFINITY))
+
     command = [sys.executable, "-m", "fastloss", "evaluate", name, "y.npy", "p.npy", *options]
-    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **arguments)
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, cwd=folder, stdout=pipe, stderr=pipe, text=True, preexec_fn=prepare)
 
 
 def save(folder, shape, rng):
@@ -402,10 +412,6 @@ def test_a_signal_at_any_moment_ends_the_command_soon(tmp_path, number, shape, s
     assert waited[-1] < 10, times
 
 
-def limit_files():
-    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, resource.RLIM_INFINITY))
-
-
 def without_room(folder, option, kind):
     """Evaluates into a file that may not be as large, or on a disk that is full."""
     folder, new_namespace = Path(folder), 0x20000
@@ -415,7 +421,8 @@ def without_room(folder, option, kind):
         subprocess.run(["mount", "--make-rprivate", "/"], check=True)
         subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", folder], check=True)
     save(folder, (20_000, 5) if option == "--gradient" else (100_000, 1), np.random.default_rng(0))
-    running = evaluation(folder, SAVED[0], option, "g.npy", preexec_fn=limit_files if kind == "file" else None)
+    limits = {"largest_file": 300_000} if kind == "file" else {}
+    running = evaluation(folder, SAVED[0], option, "g.npy", **limits)
     output, error = running.communicate(timeout=60)
     left = sorted(os.listdir(folder))
     return [running.returncode, output, error, left, (folder / "g.npy").read_bytes() == BEFORE]
