@@ -127,6 +127,18 @@ def test_hidden_labels_do_not_tell_what_labels_are(case, seed):
     assert total.value() == case.make()(y, p, sample_weight=weights)
 
 
+@pytest.mark.parametrize("case", [c for c in CASES.values() if c.convert is not np.asarray], indirect=True,
+                         ids=lambda case: case.name)  # fmt: skip
+def test_labels_of_0_and_1_alone_stand_for_signs(case, isa, seed):
+    _, p = batch(case, seed, (9, 3), "float64")
+    y = np.random.default_rng(seed).integers(0, 2, p.shape).astype(float)
+    loss = case.make(reduction=None)
+    signs = loss(2 * y - 1, p)
+    assert_same_bits([loss(y, p)], [signs])
+    y[0, 0] = 0.5
+    assert (loss(y, p)[1:] != signs[1:]).any()
+
+
 @pytest.mark.parametrize("reduction", REDUCTIONS[:3])
 def test_a_single_sample_adds_up(case, seed, reduction):
     y, p = batch(case, seed, (1, 5), "float64")
