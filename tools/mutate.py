@@ -338,7 +338,7 @@ LIKELY = (
     ("first of several", r"test_classes|ignore"),
     ("map of labels", r"test_value\["),
     ("among binary", r"hidden_labels"),
-    ("binary", r"sign|test_fused|test_value"),
+    ("binary", r"stand_for_signs"),
     ("NaN under", r"no_weight_no_harm"),
     ("row, in a sum", r"test_reductions"),
     ("last element of a row", r"test_values"),
