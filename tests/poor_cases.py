@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """46 calls that are known to be numerically poor, or surprising, in Keras 3.15, and what is right.
 
-test_poor_cases.py holds fastloss to them; bench/accuracy.py asks other libraries the same.
+test_poor_cases.py holds fastloss to them; bench/comparison.py asks other libraries the same.
 """
 
 import inspect

@@ -80,6 +80,7 @@ class LossCase(Bounds):
     true_bounds: tuple = (-INF, INF)  # what elements of y_true and y_pred may be
     pred_bounds: tuple = (-INF, INF)
     class_weight: str = ""  # the argument that gives the element the weight of its column
+    at_zero: dict = field(default_factory=dict)  # {output: its elementary function of y_pred where y_true is 0, in NumPy}
     specials: tuple = ()
     bad: tuple = ()
 

@@ -37,6 +37,18 @@ def outputs(case, y, p, **arguments):
     return found
 
 
+def rounded(exact, dtype):
+    """To nearest even, once: a conversion of float64 to a half dtype may round to float32 first."""
+    near = exact.astype(dtype)
+    if dtype.itemsize > 2 or exact.dtype != np.float64:
+        return near
+    with np.errstate(all="ignore"):
+        around = [near, *((near.view(np.int16) + step).astype(np.int16).view(dtype) for step in (1, -1))]
+        errors = [np.abs(x.astype(np.float64) - exact) for x in around]
+    closest = np.where(errors[1] < errors[0], around[1].view(np.int16), near.view(np.int16))
+    return np.where(errors[2] < errors[0], around[2].view(np.int16), closest).view(dtype)
+
+
 @pytest.mark.parametrize("argument", [None, *DTYPES])
 @pytest.mark.parametrize(("stored", "labels"), list(zip(DTYPES, reversed(DTYPES), strict=True)))
 def test_dtype_of_the_computation(case, isa, seed, stored, argument, labels):
@@ -46,22 +58,21 @@ def test_dtype_of_the_computation(case, isa, seed, stored, argument, labels):
     wide = outputs(case, y if case.sparse else y.astype(computed), p.astype(computed))
     for name, results in outputs(case, y, p, dtype=argument).items():
         for result, exact in zip(results, wide[name], strict=True):
-            expected = exact if name == "value" else exact.astype(DTYPES[stored])
+            expected = exact if name == "value" else rounded(exact, DTYPES[stored])
             assert result.dtype == expected.dtype == (computed if name == "value" else DTYPES[stored])
             np.testing.assert_array_equal(result, expected)
 
 
-@pytest.mark.parametrize("stored", DTYPES)
-def test_values_have_all_digits(case, isa, seed, stored):
+@pytest.mark.parametrize("argument", [None, "float32", "float64"])
+def test_values_have_all_digits(case, dtype, isa, seed, argument):
     """Losses are no numbers of a dtype with fewer digits."""
-    y, p = batch(case, stored, stored, seed, (2003, 5))
-    for argument in (None, "float32", "float64"):
-        values = case.make(reduction=None, dtype=argument)(y, p)
-        values = values[(values != 0) & (values != values.max())]
-        for coarser in COARSER[computed_in(stored, argument)]:
-            # Half predictions make few of the piecewise linear losses anything but half themselves.
-            least = 0.9 if stored not in HALF and argument != "float64" or argument == stored else 0.2
-            assert (values.astype(coarser).astype(values.dtype) != values).mean() > least
+    y, p = batch(case, dtype, dtype, seed, (2003, 5))
+    values = case.make(reduction=None, dtype=argument)(y, p)
+    values = values[(values != 0) & (values != values.max())]
+    # Of the digits of float64 a float32 array has no use for all where the loss is a sum of its elements.
+    for coarser in COARSER[min(dtype, argument or dtype)]:
+        with np.errstate(over="ignore"):
+            assert (values.astype(coarser).astype(values.dtype) != values).mean() > 0.9
 
 
 @pytest.mark.parametrize("weights", DTYPES)

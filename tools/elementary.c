@@ -247,7 +247,8 @@ static real second(function const *f, real x, uint64_t index) {
         return random % 16 ? u * (f->second == WITHIN_10 ? 10 : 50)
                            : (real)__builtin_rint(10 * (double)u) / 2;
     case WITHIN_1E6: /* most of them keep the power finite */
-        return (real)fmax(-1e6, fmin(1e6, (double)u * (FL_EXP_MOST + 20) / fabs(log(fabs((double)x)))));
+        return (real)fmax(
+            -1e6, fmin(1e6, (double)u * (FL_REAL_BITS == 32 ? 107 : 728) / fabs(log(fabs((double)x)))));
     default:
         return 0;
     }

@@ -139,6 +139,7 @@ EXCLUDED[0, :, 1] = -INF
 
 CTC = StructuredCase(
     name="ctc",
+    cancels="in float64 logarithms of alignments are rounded at the size of the cost, and posteriors are their exponentials",
     loss="CTC",
     handle="ctc",
     reference=ctc_reference,
@@ -240,6 +241,7 @@ FAR = np.array([[1.0, 0.0], [-INF, 1.0], [0.5, 1.0]])
 
 CIRCLE = StructuredCase(
     name="circle",
+    cancels="in float64 exponents are gamma times squares of cosines, and their rounding errors become relative ones",
     loss="Circle",
     handle="circle",
     reference=reference.circle,

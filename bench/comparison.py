@@ -5,9 +5,9 @@ Every library gets the same inputs, a sample in each call, and what it gives is 
 Those that are not installed are left out. Each runs in a process of its own, as Keras has one backend in a process.
 Needs the extras peers and test, PyTorch, and some 20 minutes. By hand:
 
-    python bench/accuracy.py            # --only REGEX chooses losses, to the terminal
-    python bench/accuracy.py --poor     # the calls of tests/poor_cases.py again, and no others: 2 minutes
-    python bench/accuracy.py --render   # the page again from the JSON
+    python bench/comparison.py            # --only REGEX chooses losses, to the terminal
+    python bench/comparison.py --poor     # the calls of tests/poor_cases.py again, and no others: 2 minutes
+    python bench/comparison.py --render   # the page again from the JSON
 """
 
 import argparse
@@ -35,7 +35,7 @@ from targets import NATIVE
 ROOT = Path(__file__).resolve().parents[1]
 JSON = ROOT / "docs" / "accuracy" / "peers.json"
 PAGE = ROOT / "docs" / "comparison.md"
-COMMAND = "python bench/accuracy.py"
+COMMAND = "python bench/comparison.py"
 
 # Who is asked, and the environment of its process.
 ONE_THREAD = {"NPROC": "1", "OMP_NUM_THREADS": "1", "JAX_PLATFORMS": "cpu"}
