@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Write docs/accuracy.md: the worst errors in ulp of losses, elementary functions and sums, from docs/accuracy/*.json.
+"""Write docs/accuracy.md: the worst errors in ulp of losses, elementary functions and sums, from docs/accuracy.
 
-`--measure` compares every loss with references computed with 50 digits first (minutes), and writes docs/accuracy/losses.json;
-tools/elementary.py and tools/sums.py write the other files. Needs the extra test.
+`--measure` compares every loss with references computed with 50 digits first (minutes), and writes losses.json there;
+tools/elementary.py, tools/functions.py and tools/sums.py write the other files. Needs the extra test.
 """
 
 import argparse
@@ -14,7 +14,15 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+import fastloss.losses
 from fastloss import _kernels
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+from cases import CASES, STRUCTURED
+from exact import samples, ulp_errors, without_excuses
+from table import PROMISED
+from test_structured import exact_samples
+from test_values import layouts
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "accuracy.md"
@@ -22,7 +30,6 @@ FOLDER = ROOT / "docs" / "accuracy"
 OUTPUTS = {"value": "value", "gradient": "gradient", "hessian": "Hessian"}
 DTYPES = ("float32", "float64")
 SEEDS = 2
-PROMISED = 4
 SHOWN = 4  # classes of a row
 
 
@@ -45,9 +52,6 @@ def read(name="losses"):
 
 def measure(only):
     """Writes losses.json: {losses: {name of the case: its errors}}, what is known where it is not measured again."""
-    sys.path.insert(0, str(ROOT / "tests"))
-    from cases import CASES, STRUCTURED
-
     cases = CASES | STRUCTURED
     losses = {name: found for name, found in read()["losses"].items() if name in cases} if only else {}
     found = {"command": "python docs/accuracy.py --measure", "seeds": SEEDS, "instruction_sets": sets()}
@@ -63,9 +67,6 @@ def sets():
 
 def worst_errors(case):
     """{class, arguments, dtype: {output: {isa: error, whole: error, samples, at}}} of a case, errors in ulp."""
-    from cases import CASES
-    from exact import ulp_errors, without_excuses
-
     used, blur = _kernels.get_isa(), getattr(case, "blur", 0.5)
     errors = {dtype: {} for dtype in DTYPES}
     calls = results if case.name in CASES else structured_results
@@ -88,7 +89,7 @@ def worst_errors(case):
                 }
             found[isa] = max(found[isa], rounded(most))
     _kernels.set_isa(used)
-    return {"class": case.loss, "arguments": arguments(case), "promised": promised(case), **errors}
+    return {"class": case.loss, "arguments": arguments(case), **errors}
 
 
 def arguments(case):
@@ -96,8 +97,8 @@ def arguments(case):
     return ", ".join(f"{name}={value!r}" for name, value in getattr(case, "fixed", {}).items())
 
 
-def promised(case):
-    return {name: case.bound(name) for name in OUTPUTS if name in getattr(case, "outputs", OUTPUTS)}
+def outputs(case):
+    return getattr(case, "outputs", ("value", "gradient"))
 
 
 def rounded(error):
@@ -114,9 +115,6 @@ def shown(number):
 
 def results(case, index, dtype, seed):
     """(output, result, exact result, strict, inputs at an index of it) by every way to have the output."""
-    from exact import samples
-    from test_values import layouts
-
     parameters = case.parameters[index]
     function, loss = case.function(parameters), case.make(parameters, reduction=None)
     for sample, exact in samples(case.name, index, dtype, seed):
@@ -139,8 +137,6 @@ def input_at(array, case):
 
 def structured_results(case, index, dtype, seed):
     """The same for losses whose samples are more than a row."""
-    from test_structured import exact_samples
-
     loss = case.make(case.parameters[index], reduction=None)
     for y_true, y_pred, *expected in exact_samples(case.name, index, dtype, seed):
         for name, result, exact in zip(OUTPUTS, loss.value_and_grad(y_true, y_pred), expected, strict=False):
@@ -151,24 +147,22 @@ def structured_results(case, index, dtype, seed):
 
 
 def page():
-    sys.path.insert(0, str(ROOT / "tests"))
-    from cases import CASES, STRUCTURED
-
     cases, found = CASES | STRUCTURED, read()
     parts = [
         "# Accuracy",
-        "Errors in ulp (units in the last place) of the result, the largest ones seen over samples from 1e-30 to 1e30, "
+        "Errors in ulp (units in the last place) of the result: the largest ones over samples from 1e-30 to 1e30, "
         "subnormals, confident predictions, and the neighbours of every kink and bound, against references computed with 50 "
         "digits from the formulas of the literature (`tests/reference.py`). `python docs/accuracy.py --measure` measures "
         "them; the tests hold every build to the bounds.",
         "**The promise**: each element of a value, gradient or Hessian, in float32 and float64, is within "
-        f"{PROMISED} ulp of the exact one, tiny results included, but for the losses [below](#more-than-{PROMISED}-ulp). Where terms "
-        "of the formula itself cancel, or where a difference of inputs has to be rounded before anything else, an error counts "
-        "against the sum of the absolute terms; [those](#terms-that-cancel) are listed with their whole errors. Results within "
-        "half an ulp of a jump may be on either side of it. In half precision the float32 result is rounded once more. Sums and "
-        "means: [below](#sums).",
-        f"[Elementary functions](#elementary-functions), [comparison with other libraries](comparison.md), "
-        f"[what else holds](reliability.md).",
+        f"{PROMISED} ulp of the exact one, tiny results included, but for the losses [below](#more-than-{PROMISED}-ulp). "
+        "Where terms of the formula itself cancel, or where a difference of inputs has to be rounded before anything else, "
+        "an error counts against the sum of the absolute terms; [those](#terms-that-cancel) are listed with their whole "
+        "errors. "
+        "Results within half an ulp of a jump may be on either side of it. In half precision the float32 result is rounded "
+        "once more. Logits whose difference is above the largest number have no finite loss. What is promised of sums and "
+        "means stands [below](#sums).",
+        "See also the [comparison with other libraries](comparison.md), and [what else can be relied on](reliability.md).",
         "## Losses",
         *itertools.chain.from_iterable(family(cases, found, *part) for part in itertools.groupby(cases, group_of(cases))),
         f"## More than {PROMISED} ulp",
@@ -177,16 +171,14 @@ def page():
         "The largest error of the result itself, in ulp, where that is more than the bound.",
         cancelling(cases, found),
         "## Elementary functions",
-        elementary(read("elementary")),
+        *elementary(read("elementary"), read("functions")),
         "## Sums",
-        sums(read("sums")),
+        *sums(read("sums")),
     ]
     return "\n\n".join(parts) + "\n"
 
 
 def group_of(cases):
-    import fastloss.losses
-
     return lambda name: getattr(fastloss.losses, cases[name].loss).__module__.rpartition(".")[2]
 
 
@@ -200,7 +192,8 @@ def family(cases, found, title, names):
             if output not in errors[dtype]:
                 continue
             one = errors[dtype][output]
-            cells = [f"`{name}`", dtype, OUTPUTS[output], f"{cases[name].bound(output):g}", *(f"{one[isa]:.3g}" for isa in isas)]
+            cells = [f"`{name}`", dtype, OUTPUTS[output], f"{cases[name].bound(output):g}"]
+            cells += [*(f"{one[isa]:.3g}" for isa in isas)]
             cells += [f"{one['samples']:,}", where(one["at"])]
             lines.append(f"| {' | '.join(cells)} |")
     return [f"### {title.capitalize()}", "\n".join(lines)]
@@ -232,7 +225,8 @@ def exceptions(cases, found):
     lines = ["| loss | output | bound | seen | why |", "|---|---|--:|--:|---|"]
     for name, case in cases.items():
         for output, bound in case.ulps.items():
-            seen = max(one[isa] for dtype in DTYPES for one in [found["losses"][name][dtype][output]] for isa in sets_of(one))
+            measured = (found["losses"][name][dtype][output] for dtype in DTYPES)
+            seen = max(one[isa] for one in measured for isa in sets_of(one))
             lines.append(f"| `{name}` | {OUTPUTS[output]} | {bound:g} | {seen:.3g} | {case.because} |")
     return "\n".join(lines)
 
@@ -249,6 +243,50 @@ def cancelling(cases, found):
         cells = [f"{whole:.2g}" if whole > bound else "" for whole, bound in zip(wholes, bounds, strict=True)]
         lines.append(f"| `{name}` | {' | '.join(cells)} | {case.cancels} |")
     return "\n".join(lines)
+
+
+def elementary(found, functions):
+    """Those of csrc/elementary.h, and those that are losses."""
+    sets = list(dict.fromkeys(row["isa"] for row in found["results"] if "worst" in row))
+    lines = [f"| function | dtype | {' | '.join(sets)} | inputs of each | the worst one | NEON |"]
+    lines.append("|---|---|" + "--:|" * (len(sets) + 1) + "---|---|")
+    rows = {}
+    for row in found["results"]:
+        rows.setdefault((row["function"], row["dtype"]), {})[row["isa"]] = row
+    for (function, dtype), row in rows.items():
+        worst = max((row[isa] for isa in sets), key=lambda one: one["worst"])
+        same = [value for key, value in row.get("neon", {}).items() if key.startswith("same")]
+        cells = [f"`{function}`", dtype, *(f"{row[isa]['worst']:.3g}" for isa in sets), f"{worst['tested']:,}"]
+        cells += [", ".join(worst["inputs"]), "same bits" if same == [True] else ""]
+        lines.append(f"| {' | '.join(cells)} |")
+    for name, outputs in functions["worst"].items():
+        for output, by_isa in outputs.items():
+            worst = max(by_isa.values())
+            cells = [f"`{name}`, {OUTPUTS[output]}", "float32", *(f"{by_isa[isa][0]:.3g}" for isa in sets)]
+            lines.append(f"| {' | '.join([*cells, f'{worst[2]:,}', worst[1], ''])} |")
+    yield (
+        f"`{found['command']}` and `{functions['command']}` ({found['date']}, {found['machine']}) compare them with glibc "
+        "in double and in 128-bit numbers, and with NumPy in float64. The last rows are losses that are tanh, softplus and "
+        "the logistic function of y_pred where y_true is 0."
+    )
+    yield "\n".join(lines)
+
+
+def sums(found):
+    dtypes = list(found["promised ulp"])
+    ways = list(dict.fromkeys(way for case in found["worst"].values() for way in case[dtypes[0]]))
+    lines = ["| loss | " + " | ".join(f"{way}, {dtype}" for dtype in dtypes for way in ways) + " |"]
+    lines.append("|---|" + "--:|" * (len(dtypes) * len(ways)))
+    for name, case in found["worst"].items():
+        cells = [f"{case[dtype][way]:.2g}" if way in case[dtype] else "" for dtype in dtypes for way in ways]
+        lines.append(f"| `{name}` | {' | '.join(cells)} |")
+    promised = " and ".join(f"{bound:g} ulp in {dtype}" for dtype, bound in found["promised ulp"].items())
+    yield (
+        f"Within {promised} of the exact sum of the losses of the samples as they are computed. Found by "
+        f"`{found['command']}` ({found['date']}), {found['samples']:,} samples, drawn and all alike, without weights, with "
+        "ordinary ones, and with ones that alternate between 1e-6 and 1e6:"
+    )
+    yield "\n".join(lines)
 
 
 if __name__ == "__main__":

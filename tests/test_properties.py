@@ -16,7 +16,7 @@ from reference import add, mpf
 
 REDUCTIONS = ("sum_over_batch_size", "sum", "mean_with_sample_weight", None)
 
-THREADS = (1, 2, 3, 4, 7)
+THREADS = (1, 2, 2, 3, 4, 7, 16)  # 2 again: runs agree
 
 
 def batch(case, seed, shape, dtype):
@@ -380,8 +380,9 @@ def test_ignored_rows(variant, dtype, isa, seed, label):
             assert not value[ignored].any()
         else:
             exact = pack_floats(expected_value)
-            assert_close(value, exact, dtype, 1)
-            assert_close(loss(y, p), exact, dtype, 1)
+            # The same terms in another order.
+            assert_close(value, exact, dtype, sums.PROMISED[dtype])
+            assert_close(loss(y, p), exact, dtype, sums.PROMISED[dtype])
 
 
 # out=

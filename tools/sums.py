@@ -30,7 +30,7 @@ from cases import CASES
 
 RECORD = ROOT / "docs" / "accuracy" / "sums.json"
 BLOCK = 100_003
-COLUMNS = 2
+COLUMNS = 2  # of losses of a row; others are exact in a column alone, while their means over several are rounded
 PROMISED = {"float32": 1.0, "float64": 4.0}
 SAMPLES = ("drawn", "equal")
 WEIGHTS = {
@@ -52,7 +52,7 @@ def in_ulp(value, exact, magnitude, dtype):
 
 
 def draw(case, rng, n, dtype, what):
-    y_true, y_pred = case.draw(rng, (n, case.columns or COLUMNS))
+    y_true, y_pred = case.draw(rng, (n, 1 if case.elementwise else case.columns or COLUMNS))
     if what == "equal":
         y_true, y_pred = (np.ascontiguousarray(np.broadcast_to(a[:1], a.shape)) for a in (y_true, y_pred))
     return y_true if case.sparse else y_true.astype(dtype), y_pred.astype(dtype)

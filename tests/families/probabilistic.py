@@ -299,7 +299,7 @@ CASES = (
         specials=(
             Special(1.0, NAN, NAN, NAN, NAN),
             Special(NAN, 0.5, NAN, NAN, NAN),
-            Special(1.0, 1.0, 0.0, 0.0, 2.00000010000001e-07),  # the square of 1 - p, times epsilon
+            Special(1.0, 1.0, 0.0, 0.0, 2.0000001000000066e-07),  # the square of 1 - p, times epsilon
             Special(1.0, 1.0, 0.0, -INF, -INF, {"gamma": 0.5}),
         ),
         true_bounds=(0.0, 1.0),
