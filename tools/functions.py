@@ -42,8 +42,9 @@ def worst(result, exact):
     places = np.flatnonzero((far == far.max()) & np.isfinite(exact))
     if not places.size:
         return 0.0, 0
-    unit = np.spacing(np.abs(exact[places].astype(np.float32))).astype(np.float64)
-    errors = np.abs(result[places].astype(np.float64) - exact[places]) / unit
+    with np.errstate(all="ignore"):
+        unit = np.spacing(np.abs(exact[places].astype(np.float32))).astype(np.float64)
+        errors = np.abs(result[places].astype(np.float64) - exact[places]) / unit
     # Above the largest number its distance to inf is no number.
     errors = np.where(np.isfinite(errors), errors, far[places])
     return float(errors.max()), int(places[np.argmax(errors)])

@@ -16,6 +16,7 @@ import argparse
 import json
 import math
 import re
+import shlex
 import sys
 from datetime import date
 from fractions import Fraction
@@ -30,7 +31,7 @@ from cases import CASES
 
 RECORD = ROOT / "docs" / "accuracy" / "sums.json"
 BLOCK = 100_003
-COLUMNS = 2  # of losses of a row; others are exact in a column alone, while their means over several are rounded
+COLUMNS = 2
 PROMISED = {"float32": 1.0, "float64": 4.0}
 SAMPLES = ("drawn", "equal")
 WEIGHTS = {
@@ -52,7 +53,10 @@ def in_ulp(value, exact, magnitude, dtype):
 
 
 def draw(case, rng, n, dtype, what):
-    y_true, y_pred = case.draw(rng, (n, 1 if case.elementwise else case.columns or COLUMNS))
+    y_true, y_pred = case.draw(rng, (n, case.columns or COLUMNS))
+    if case.elementwise:
+        # The losses of single elements are given as they are summed; those of rows are rounded before they are given.
+        y_true, y_pred = y_true[:, :1], y_pred[:, :1]
     if what == "equal":
         y_true, y_pred = (np.ascontiguousarray(np.broadcast_to(a[:1], a.shape)) for a in (y_true, y_pred))
     return y_true if case.sparse else y_true.astype(dtype), y_pred.astype(dtype)
@@ -85,7 +89,7 @@ def errors(case, dtype, what, weights, times, rng, block=BLOCK):
 
 def flat_error(case, dtype, what, times, rng, block=BLOCK):
     """Of the mean or sum over the elements of one sample."""
-    y_true, y_pred = (a[:, :1] for a in draw(case, rng, block, dtype, what))
+    y_true, y_pred = draw(case, rng, block, dtype, what)
     losses = np.asarray(case.make(reduction=None)(y_true, y_pred), np.float64)
     divisor = times * block if case.row == "mean" else 1
     exact, magnitude = times * exact_sum(losses) / divisor, times * math.fsum(np.abs(losses)) / divisor
@@ -105,6 +109,16 @@ def measure(case, dtype, times, rng, block=BLOCK):
     return worst
 
 
+def write(times, results):
+    record = {
+        "command": shlex.join(["python", "tools/sums.py", *sys.argv[1:]]), "date": str(date.today()), "machine": cpu(),
+        "samples": times * BLOCK, "promised ulp": PROMISED, "threads": fastloss.get_num_threads(),
+    }  # fmt: skip
+    lines = ",\n".join(f"    {json.dumps(name)}: {json.dumps(row)}" for name, row in results.items())
+    RECORD.parent.mkdir(parents=True, exist_ok=True)
+    RECORD.write_text(json.dumps(record, indent=2)[:-2] + f',\n  "worst": {{\n{lines}\n  }}\n}}\n', encoding="utf-8")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--samples", type=int, default=100_000_000)
@@ -121,13 +135,7 @@ def main():
             results[name][dtype] = {how: round(error, 3) for how, error in worst.items()}
             exceeded += [(name, dtype, how) for how, error in worst.items() if error > promised]
         print(name, json.dumps(results[name]), flush=True)
-    record = {
-        "command": " ".join(["python tools/sums.py", *sys.argv[1:]]), "date": str(date.today()), "machine": cpu(),
-        "samples": times * BLOCK, "promised ulp": PROMISED, "threads": fastloss.get_num_threads(),
-    }  # fmt: skip
-    lines = ",\n".join(f"    {json.dumps(name)}: {json.dumps(row)}" for name, row in results.items())
-    RECORD.parent.mkdir(parents=True, exist_ok=True)
-    RECORD.write_text(json.dumps(record, indent=2)[:-2] + f',\n  "worst": {{\n{lines}\n  }}\n}}\n', encoding="utf-8")
+        write(times, results)
     for case in exceeded:
         print("more than promised:", *case)
     return bool(exceeded)
