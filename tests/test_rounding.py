@@ -5,8 +5,6 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from cases import CASES
-
 DTYPES = {name: np.dtype(getattr(ml_dtypes, name, name)) for name in ("float16", "bfloat16", "float32", "float64")}
 HALF = ("float16", "bfloat16")
 
@@ -96,7 +94,3 @@ def test_float64_weights_keep_their_digits(case, isa, seed):
     bare, bare_gradient = loss.value_and_grad(y, p)
     np.testing.assert_allclose(value, bare * weight, rtol=2.0**-50)
     np.testing.assert_allclose(gradient, bare_gradient * weight, rtol=2.0**-50)
-
-
-def test_the_tables_cover_all_cases():
-    assert {case.sparse for case in CASES.values()} == {True, False}
