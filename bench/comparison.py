@@ -389,11 +389,11 @@ def scored(question, answers):
 
 def error(question, output, i, found):
     """The worst relative error of a call, as the tests take it; results below the normal range may be 0 instead."""
-    from exact import relative_errors
+    from exact import ulp_errors
 
     known = np.atleast_1d(getattr(question, output)[i])
     found = np.asarray(found, np.float64).reshape(known.shape)
-    errors = relative_errors(found, known, question.dtype, blur=1, strict=question.strict[i])
+    errors = ulp_errors(found, known, question.dtype, blur=1, strict=question.strict[i], relative=True)
     tiny = np.finfo(question.dtype).tiny
     right = (np.abs(found) < tiny) & (np.abs(known["hi"]) < tiny)
     if output == "gradient" and (errors[~right] > OFF).any():

@@ -98,9 +98,10 @@ def samples(name, variant, dtype, seed):
     ]
 
 
-def ulp_errors(actual, exact, dtype, blur=0.5, strict=False):
+def ulp_errors(actual, exact, dtype, blur=0.5, strict=False, relative=False):
     """The error of each element of `actual` against the PACKED array `exact`, in ulp of its scale; inf where it is wrong.
 
+    `relative`: to the scale itself, but for results below the smallest normal number two of the smallest subnormals.
     What no implementation can avoid is taken off first: unit roundoff * condition (unless `strict`). inf stands for
     anything above the largest number. Elements closer to a jump than `blur` epsilons, but not on it, are left out: their
     error is 0.
@@ -114,9 +115,10 @@ def ulp_errors(actual, exact, dtype, blur=0.5, strict=False):
         infinite = np.isinf(got) & (np.sign(got) == np.sign(exact["hi"]))
         error = np.where(infinite, np.maximum(largest - size, 0), error)
         excused = 0 if strict else epsilon / 2 * exact["condition"]
+        excused += np.where(relative & (size < float(limits.smallest_normal)), 2 * least, 0)
         _, exponent = np.frexp(np.clip(exact["scale"], least, largest))
-        ulp = np.maximum(np.ldexp(epsilon, exponent - 1), least)
-        error = np.where((error <= excused) & (error < np.inf), 0, (error - excused) / ulp)
+        unit = exact["scale"] if relative else np.maximum(np.ldexp(epsilon, exponent - 1), least)
+        error = np.where((error <= excused) & (error < np.inf), 0, (error - excused) / unit)
     left_out = (exact["margin"] > 0) & (exact["margin"] < blur * epsilon)
     left_out |= np.isnan(got) & np.isnan(exact["hi"])
     return np.where(left_out, 0, np.nan_to_num(error, nan=np.inf, posinf=np.inf))
