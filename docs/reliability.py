@@ -163,10 +163,11 @@ SECTIONS = {
         Promise(
             "A signal ends `fastloss evaluate` soon, and leaves no partial file",
             ("python -m pytest --slow tests/test_faults.py::test_a_signal_at_any_moment_ends_the_command_soon",),
-            "{0} signals at any moment: {1:.2g} s at most, {2:.2g} s in the median, with {3:.1f} processes a core",
+            "{0} signals at any moment, {4} before the end: {1:.2g} s at most, {2:.2g} s in the median, "
+            "with {3:.1f} processes a core",
             each(
                 "tests/test_faults.py::test_a_signal_at_any_moment_ends_the_command_soon",
-                "runs", "most seconds", "median seconds", "processes a core",
+                "runs", "most seconds", "median seconds", "processes a core", "interrupted",
             ),
         ),
         Promise(
