@@ -12,8 +12,6 @@
 #ifndef FL_ALIGNMENT_H
 #define FL_ALIGNMENT_H
 
-#include <stdlib.h>
-
 #include "rows.h"
 
 /* Entries before and after the states of a row, all -inf: transitions need no special case at the ends. */
@@ -115,45 +113,6 @@ static step_softmax softmax_of_step(double const *z, ptrdiff_t classes) {
     return (step_softmax){maximum, sum * 0x1p-64 + (ties > 0 ? ties - 1 : 0)};
 }
 
-/* The arrays of a sample; rows of states start FL_MARGIN entries before the first state. */
-typedef struct {
-    ptrdiff_t states, width; /* width: of a row, with its margins */
-    int64_t *label;
-    double *z, *taken;                         /* of each class; taken: the posterior */
-    double *penalty, *emission, *beta, *ahead; /* of each state */
-    double *silence;                           /* emissions of 1 */
-    double *alpha;                             /* a row a step, or two that take turns */
-    step_softmax *softmax;                     /* of each step */
-} alignment;
-
-static void *allocate(alignment *a, ptrdiff_t labels, ptrdiff_t classes, ptrdiff_t steps, int all_steps) {
-    a->states = 2 * labels + 1;
-    a->width = a->states + 2 * FL_MARGIN;
-    ptrdiff_t const rows = all_steps ? steps + 1 : 2, kept = all_steps ? steps : 1;
-    ptrdiff_t const most = PTRDIFF_MAX / 64;
-    if (labels > most / 32 || classes > most / 8 || steps > most / 8 || rows > most / a->width)
-        return NULL;
-    double *const memory =
-        malloc(sizeof(double) * (size_t)(labels + 2 * classes + (5 + rows) * a->width + 2 * kept));
-    if (!memory)
-        return NULL;
-    a->label = (int64_t *)memory;
-    a->z = memory + labels;
-    a->taken = a->z + classes;
-    a->softmax = (step_softmax *)(a->taken + classes);
-    a->penalty = a->taken + classes + 2 * kept;
-    a->emission = a->penalty + a->width;
-    a->beta = a->emission + a->width;
-    a->ahead = a->beta + a->width;
-    a->silence = a->ahead + a->width;
-    a->alpha = a->silence + a->width;
-    fill(a->taken, classes, 0);
-    fill(a->penalty, a->width, -INFINITY);
-    fill(a->ahead, a->width, -INFINITY);
-    fill(a->silence, a->width, 0);
-    return memory;
-}
-
 /* Labels first .. first+n-1 of a sample, n <= FL_BLOCK. */
 static void load_sequence(fl_call const *call, ptrdiff_t row, ptrdiff_t first, ptrdiff_t n, int64_t *label) {
     fl_array const *const array = &call->y_true;
@@ -172,6 +131,71 @@ static ptrdiff_t sequence_length(fl_call const *call, ptrdiff_t row) {
                 return first + i;
     }
     return call->label_columns;
+}
+
+/* The arrays of a sample; rows of states start FL_MARGIN entries before the first state. */
+typedef struct {
+    ptrdiff_t states, width; /* width: of a row, with its margins */
+    int64_t *label;
+    double *z, *taken;                         /* of each class; taken: the posterior */
+    double *penalty, *emission, *beta, *ahead; /* of each state */
+    double *silence;                           /* emissions of 1 */
+    double *alpha;                             /* a row a step, or two that take turns */
+    step_softmax *softmax;                     /* of each step */
+} alignment;
+
+/* Doubles that a sample needs; -1 if no memory has so many. */
+static ptrdiff_t alignment_size(fl_call const *call, ptrdiff_t labels) {
+    ptrdiff_t const width = 2 * labels + 1 + 2 * FL_MARGIN, classes = call->columns, steps = call->steps;
+    ptrdiff_t const kept = call->gradient.data ? steps : 1, rows = call->gradient.data ? steps + 1 : 2;
+    ptrdiff_t const most = PTRDIFF_MAX / 64;
+    if (labels > most / 32 || classes > most / 8 || steps > most / 8 || rows > most / width)
+        return -1;
+    return labels + 2 * classes + (5 + rows) * width + 2 * kept;
+}
+
+/* Bytes for each thread of a call: what its longest label sequence needs, after the line that says whether
+ * they are taken. */
+static ptrdiff_t workspace_bytes(fl_call const *call) {
+    ptrdiff_t labels = 0;
+    if (fl_losses[call->loss].kind != ALIGNMENT)
+        return 0;
+    for (ptrdiff_t row = 0; row < call->rows; row++) {
+        ptrdiff_t const length = sequence_length(call, row);
+        labels = length > labels ? length : labels;
+    }
+    ptrdiff_t const size = alignment_size(call, labels);
+    return size < 0 ? -1 : (size * (ptrdiff_t)sizeof(double) / FL_LINE_BYTES + 2) * FL_LINE_BYTES;
+}
+
+/* A part of the call's workspace: one is free, as no more tasks run at a time than there are parts. */
+static char *take_workspace(fl_call const *call) {
+    for (char *part = call->workspace;; part += call->workspace_bytes) {
+        if (part == (char *)call->workspace + call->workspace_parts * call->workspace_bytes)
+            part = call->workspace;
+        if (!__atomic_test_and_set(part, __ATOMIC_ACQUIRE))
+            return part;
+    }
+}
+
+static void lay_out(alignment *a, double *memory, ptrdiff_t labels, fl_call const *call) {
+    ptrdiff_t const classes = call->columns, kept = call->gradient.data ? call->steps : 1;
+    a->states = 2 * labels + 1;
+    a->width = a->states + 2 * FL_MARGIN;
+    a->label = (int64_t *)memory;
+    a->z = memory + labels;
+    a->taken = a->z + classes;
+    a->softmax = (step_softmax *)(a->taken + classes);
+    a->penalty = a->taken + classes + 2 * kept;
+    a->emission = a->penalty + a->width;
+    a->beta = a->emission + a->width;
+    a->ahead = a->beta + a->width;
+    a->silence = a->ahead + a->width;
+    a->alpha = a->silence + a->width;
+    fill(a->taken, classes, 0);
+    fill(a->penalty, a->width, -INFINITY);
+    fill(a->ahead, a->width, -INFINITY);
+    fill(a->silence, a->width, 0);
 }
 
 /* The log-probabilities of the states' classes at a step. */
@@ -296,32 +320,30 @@ static void backward(fl_call const *sample, alignment const *a, double scale, al
     }
 }
 
-static fl_status align_sample(fl_call const *call, ptrdiff_t row, double scale, double *loss,
-                              alignment_loops const *loops) {
+static double align_sample(fl_call const *call, ptrdiff_t row, double scale, alignment_loops const *loops) {
     alignment a;
     fl_call const sample = steps_of(call, row);
     int const want_gradient = call->gradient.data != NULL;
     ptrdiff_t const labels = sequence_length(call, row);
-    void *const memory = allocate(&a, labels, call->columns, call->steps, want_gradient);
-    if (!memory)
-        return FL_NO_MEMORY;
+    char *const workspace = take_workspace(call);
+    lay_out(&a, (double *)(void *)(workspace + FL_LINE_BYTES), labels, call);
     for (ptrdiff_t first = 0; first < labels; first += FL_BLOCK)
         load_sequence(call, row, first, labels - first < FL_BLOCK ? labels - first : FL_BLOCK,
                       a.label + first);
     for (ptrdiff_t i = 1; i < labels; i++)
         if (a.label[i] != a.label[i - 1])
             a.penalty[FL_MARGIN + 2 * i + 1] = 0;
-    *loss = forward(&sample, &a, want_gradient, loops);
-    if (want_gradient && *loss == INFINITY)
+    double const loss = forward(&sample, &a, want_gradient, loops);
+    if (want_gradient && loss == INFINITY)
         put_no_gradient(&sample);
     else if (want_gradient)
         backward(&sample, &a, scale, loops);
-    free(memory);
-    return FL_OK;
+    __atomic_clear(workspace, __ATOMIC_RELEASE);
+    return loss;
 }
 
-static fl_status run_alignment(fl_call const *call, ptrdiff_t first, ptrdiff_t last, double factor,
-                               fl_sum *loss, alignment_loops const *loops) {
+static void run_alignment(fl_call const *call, ptrdiff_t first, ptrdiff_t last, double factor, fl_sum *loss,
+                          alignment_loops const *loops) {
     for (ptrdiff_t row = first; row < last; row++) {
         double weight, row_loss = 0;
         row_weights(call, row, 1, &weight);
@@ -329,15 +351,11 @@ static fl_status run_alignment(fl_call const *call, ptrdiff_t first, ptrdiff_t l
             fl_call const sample = steps_of(call, row);
             put_no_gradient(&sample);
         } else {
-            fl_status const status = align_sample(call, row, weight * factor, &row_loss, loops);
-            if (status != FL_OK)
-                return status;
-            row_loss *= weight;
+            row_loss = weight * align_sample(call, row, weight * factor, loops);
         }
         put_losses(call, row, 1, &row_loss);
         fl_add(loss, row_loss);
     }
-    return FL_OK;
 }
 
 /* Labels of rows that are masked are passed over. */

@@ -6,14 +6,9 @@
 #ifndef FL_DENSE_H
 #define FL_DENSE_H
 
-#include "transpose.h"
+#include <stdlib.h>
 
-/* A class of a row, as a link sees it. */
-typedef struct {
-    real log_probability;
-    real own;    /* softmax: the probability; normalize: (S - p)/p */
-    int clipped; /* by epsilon: no derivative */
-} fl_class;
+#include "transpose.h"
 
 /* Rows of few classes are worked on together as a tile, with its columns one after the other: element i is of
  * row i % FL_TILE, so that vectors run across rows whatever the number of classes. */
@@ -22,19 +17,15 @@ typedef struct {
 
 /* What a link (softmax.h, normalize.h) finds out about the rows of a tile, or of a batch of long ones. */
 typedef struct {
-    real least, most;                                                               /* normalize */
+    real least, most, epsilon;                                                      /* normalize */
     real sum[FL_TILE], sum_low[FL_TILE];                                            /* normalize */
     real maximum[FL_TILE], log_sum[FL_TILE], inverse[FL_TILE], complement[FL_TILE]; /* softmax */
     exp_window window[FL_TILE];                                                     /* softmax, long rows */
+    real *kept; /* where to keep the terms of long rows; NULL: to be taken again */
     real slope[FL_TILE], curvature[FL_TILE]; /* sums over the classes, times the labels */
     real scale[FL_TILE];                     /* of the derivatives */
     real const *next_true, *next_pred;       /* as many elements as a tile, to be loaded meanwhile */
 } class_rows;
-
-FL_INLINE void prefetch(real const *from, ptrdiff_t n) {
-    for (ptrdiff_t i = 0; i < n; i += FL_LINE_BYTES / (ptrdiff_t)sizeof(real))
-        __builtin_prefetch(from + i);
-}
 
 /* Long rows: no more than FL_TILE, and one if it is longer than a task. */
 typedef void row_statistics(fl_call const *call, ptrdiff_t row, ptrdiff_t rows, class_rows *out);
@@ -43,16 +34,24 @@ typedef void tile_statistics(fl_call const *call, real const *y_pred, ptrdiff_t 
                              class_rows *out);
 typedef void row_terms(real const *y_pred, ptrdiff_t n, class_rows const *rows, ptrdiff_t r, real *term);
 
-/* Sums over the classes of each row of a tile; or over those of a long row, which are then added. */
+/* Sums of values, slopes and curvatures, as many as the order of the derivatives needs, over the classes of
+ * each row of a tile; or over those of a long row, which are then added. */
 typedef struct {
-    double value[FL_LANES], slope[FL_LANES], curvature[FL_LANES];
+    long_lanes sum[3];
 } dense_lanes;
 
-/* Of a tile, or of n elements, a multiple of FL_LANES, of the long row r. For the derivatives, y_true is NULL
- * where all labels are 0. */
+static int order_of(fl_call const *call) { return call->hessian.data ? 2 : call->gradient.data ? 1 : 0; }
+
+static void start_lanes(dense_lanes *lanes, int order) {
+    memset(lanes->sum, 0, (size_t)(order + 1) * sizeof *lanes->sum);
+}
+
+/* Of a tile, or of n elements, a multiple of FL_LANES, of the long row r. For the sums, term may be NULL
+ * unless these go up to curvatures; for the derivatives, y_true is where all labels are 0. */
 #define FL_WHOLE_TILE (-1)
-typedef void dense_sums(real const *y_true, real const *y_pred, ptrdiff_t n, real const *parameter,
-                        class_rows const *rows, ptrdiff_t r, dense_lanes *lanes, int slopes);
+typedef void dense_sums(real const *y_true, real const *y_pred, real const *term, ptrdiff_t n,
+                        real const *parameter, class_rows const *rows, ptrdiff_t r, dense_lanes *lanes,
+                        int order);
 typedef void dense_derivatives(real const *y_true, real const *y_pred, real const *term, ptrdiff_t n,
                                real const *parameter, class_rows const *rows, ptrdiff_t r, real *gradient,
                                real *hessian);
@@ -60,7 +59,8 @@ typedef void dense_derivatives(real const *y_true, real const *y_pred, real cons
 typedef struct {
     row_statistics *rows;
     tile_statistics *tile;
-    row_terms *terms; /* NULL: none needed */
+    row_terms *terms;
+    int has_terms; /* worth to be kept */
     dense_sums *sums;
     dense_derivatives *derivatives;
     int parameters; /* that belong to the link */
@@ -69,42 +69,52 @@ typedef struct {
 /* The loops of a dense loss, compiled for long rows and for tiles. LINK_class and LINK_derivatives take the
  * entry k of rows, the one of element i. */
 #define FL_DENSE_LOOPS(name, element, LINK, skipped)                                                         \
-    FL_INLINE void name##_sum_some(real const *y_true, real const *y_pred, ptrdiff_t n,                      \
+    FL_INLINE void name##_sum_some(real const *y_true, real const *y_pred, real const *term, ptrdiff_t n,    \
                                    real const *parameter, class_rows const *rows, ptrdiff_t r,               \
-                                   dense_lanes *lanes, int const tile, int const slopes) {                   \
+                                   dense_lanes *lanes, int const tile, int const order) {                    \
+        int const has_term = tile || order > 1;                                                              \
         real const p[FL_MAX_PARAMETERS] = FL_PARAMETERS(parameter);                                          \
         int const width = tile ? FL_TILE : FL_LANES;                                                         \
-        dense_lanes sum = *lanes;                                                                            \
-        for (ptrdiff_t group = 0; group < n; group += width) {                                               \
-            real value[FL_LANES], slope[FL_LANES], curvature[FL_LANES];                                      \
-            _Pragma("omp simd") for (int j = 0; j < width; j++) {                                            \
-                real const y = y_true[group + j];                                                            \
-                fl_class const c = LINK##_class(y_pred[group + j], R(0), rows, tile ? j : r);                \
-                fl_term const t = element(c.log_probability, p);                                             \
-                value[j] = y == R(0) ? R(0) : y * t.value;                                                   \
-                slope[j] = y == R(0) || c.clipped ? R(0) : y * t.slope;                                      \
-                curvature[j] = y == R(0) || c.clipped ? R(0) : y * t.curvature;                              \
+        for (ptrdiff_t start = 0, end; start < n; start = end) {                                             \
+            double sum[3][FL_LANES] = {{0}};                                                                 \
+            end = n - start < FL_RUN_TERMS * width ? n : start + FL_RUN_TERMS * width;                       \
+            for (ptrdiff_t group = start; group < end; group += width) {                                     \
+                real value[FL_LANES], slope[FL_LANES], curvature[FL_LANES];                                  \
+                _Pragma("omp simd") for (int j = 0; j < width; j++) {                                        \
+                    real const y = y_true[group + j];                                                        \
+                    fl_class const c = LINK##_class(y_pred[group + j], has_term ? term[group + j] : R(0),    \
+                                                    has_term, rows, tile ? j : r);                           \
+                    fl_term const t = element(c, p);                                                         \
+                    value[j] = y == R(0) ? R(0) : y * t.value;                                               \
+                    slope[j] = y == R(0) || c.clipped ? R(0) : y * t.slope;                                  \
+                    curvature[j] = y == R(0) || c.clipped ? R(0) : y * t.curvature;                          \
+                }                                                                                            \
+                _Pragma("omp simd") for (int j = 0; j < width; j++) sum[0][j] += (double)value[j];           \
+                if (order > 0)                                                                               \
+                    _Pragma("omp simd") for (int j = 0; j < width; j++) sum[1][j] += (double)slope[j];       \
+                if (order > 1)                                                                               \
+                    _Pragma("omp simd") for (int j = 0; j < width; j++) sum[2][j] += (double)curvature[j];   \
             }                                                                                                \
-            _Pragma("omp simd") for (int j = 0; j < width; j++) sum.value[j] += (double)value[j];            \
-            _Pragma("omp simd") for (int j = 0; j < (slopes ? width : 0); j++) {                             \
-                sum.slope[j] += (double)slope[j];                                                            \
-                sum.curvature[j] += (double)curvature[j];                                                    \
-            }                                                                                                \
+            for (int k = 0; k <= order; k++)                                                                 \
+                add_run(sum[k], width, &lanes->sum[k]);                                                      \
         }                                                                                                    \
-        *lanes = sum;                                                                                        \
     }                                                                                                        \
-    static void name##_dense_sums(real const *y_true, real const *y_pred, ptrdiff_t n,                       \
+    static void name##_dense_sums(real const *y_true, real const *y_pred, real const *term, ptrdiff_t n,     \
                                   real const *parameter, class_rows const *rows, ptrdiff_t r,                \
-                                  dense_lanes *lanes, int slopes) {                                          \
+                                  dense_lanes *lanes, int order) {                                           \
         int const tile = r == FL_WHOLE_TILE;                                                                 \
-        if (tile && slopes)                                                                                  \
-            name##_sum_some(y_true, y_pred, n, parameter, rows, r, lanes, 1, 1);                             \
+        if (tile && order == 0)                                                                              \
+            name##_sum_some(y_true, y_pred, term, n, parameter, rows, r, lanes, 1, 0);                       \
+        else if (tile && order == 1)                                                                         \
+            name##_sum_some(y_true, y_pred, term, n, parameter, rows, r, lanes, 1, 1);                       \
         else if (tile)                                                                                       \
-            name##_sum_some(y_true, y_pred, n, parameter, rows, r, lanes, 1, 0);                             \
-        else if (slopes)                                                                                     \
-            name##_sum_some(y_true, y_pred, n, parameter, rows, r, lanes, 0, 1);                             \
+            name##_sum_some(y_true, y_pred, term, n, parameter, rows, r, lanes, 1, 2);                       \
+        else if (order == 0)                                                                                 \
+            name##_sum_some(y_true, y_pred, NULL, n, parameter, rows, r, lanes, 0, 0);                       \
+        else if (order == 1)                                                                                 \
+            name##_sum_some(y_true, y_pred, NULL, n, parameter, rows, r, lanes, 0, 1);                       \
         else                                                                                                 \
-            name##_sum_some(y_true, y_pred, n, parameter, rows, r, lanes, 0, 0);                             \
+            name##_sum_some(y_true, y_pred, term, n, parameter, rows, r, lanes, 0, 2);                       \
     }                                                                                                        \
     FL_INLINE void name##_some_derivatives(real const *y_true, real const *y_pred, real const *term,         \
                                            ptrdiff_t n, real const *parameter, class_rows const *rows,       \
@@ -115,8 +125,8 @@ typedef struct {
             _Pragma("omp simd") for (int j = 0; j < FL_TILE; j++) {                                          \
                 ptrdiff_t const i = group + j, k = tile ? j : r;                                             \
                 real const y = labelled ? y_true[i] : R(0);                                                  \
-                fl_class const c = LINK##_class(y_pred[i], term[i], rows, k);                                \
-                fl_term const none = {0, 0, 0}, u = labelled ? element(c.log_probability, p) : none;         \
+                fl_class const c = LINK##_class(y_pred[i], term[i], 1, rows, k);                             \
+                fl_term const none = {0, 0, 0}, u = labelled ? element(c, p) : none;                         \
                 fl_element const t = LINK##_derivatives(y, y_pred[i], c, u, rows, k);                        \
                 if (hessian)                                                                                 \
                     hessian[i] = FL_HIDDEN(rows->scale[k], t.hessian);                                       \
@@ -139,8 +149,9 @@ typedef struct {
         else                                                                                                 \
             name##_some_derivatives(NULL, y_pred, term, n, parameter, rows, r, 0, gradient, NULL);           \
     }                                                                                                        \
-    static dense_loops const name##_dense = {                                                                \
-        LINK##_rows, LINK##_tile, LINK##_terms, name##_dense_sums, name##_dense_derivatives, skipped};
+    static dense_loops const name##_dense = {LINK##_rows,      LINK##_tile,       LINK##_terms,              \
+                                             LINK##_has_terms, name##_dense_sums, name##_dense_derivatives,  \
+                                             skipped};
 
 /* Labels are one-hot more often than not, and a class whose label is 0 adds nothing: groups of labels that
  * are all zero are passed over. */
@@ -183,10 +194,13 @@ static ptrdiff_t end_of_dense_part(dense_parts const *parts, ptrdiff_t start) {
 static void sum_dense_part(void *argument, ptrdiff_t index) {
     dense_parts *const parts = argument;
     fl_call const *const call = parts->call;
-    real true_scratch[FL_BLOCK], pred_scratch[FL_BLOCK], y_rest[FL_LANES], z_rest[FL_LANES];
-    dense_lanes lanes = {{0}, {0}, {0}};
-    int const slopes = call->gradient.data != NULL;
+    real true_scratch[FL_BLOCK], pred_scratch[FL_BLOCK], term_scratch[FL_BLOCK], rest[3][FL_LANES];
+    dense_lanes lanes;
+    double lane[FL_LANES];
+    int const order = order_of(call);
     ptrdiff_t const start = parts->start + index * FL_TASK_ELEMENTS;
+    real const *const kept = parts->rows->kept ? parts->rows->kept + parts->r * call->columns : NULL;
+    start_lanes(&lanes, order);
     for (ptrdiff_t column = start, last = end_of_dense_part(parts, start); column < last;
          column += FL_BLOCK) {
         ptrdiff_t const n = last - column < FL_BLOCK ? last - column : FL_BLOCK, full = n - n % FL_LANES;
@@ -196,32 +210,40 @@ static void sum_dense_part(void *argument, ptrdiff_t index) {
         for (ptrdiff_t i = end_of_groups(y_true, 0, full, 1), end; i < full;
              i = end_of_groups(y_true, end, full, 1)) {
             end = end_of_groups(y_true, i, full, 0);
-            parts->loops->sums(y_true + i, y_pred + i, end - i, parts->parameter, parts->rows, parts->r,
-                               &lanes, slopes);
+            if (order > 1 && !kept)
+                parts->loops->terms(y_pred + i, end - i, parts->rows, parts->r, term_scratch + i);
+            parts->loops->sums(y_true + i, y_pred + i, (kept ? kept + column : term_scratch) + i, end - i,
+                               parts->parameter, parts->rows, parts->r, &lanes, order);
         }
         if (full == n || are_zero(y_true + full, n - full))
             continue;
         for (ptrdiff_t i = 0; i < FL_LANES; i++) {
-            y_rest[i] = full + i < n ? y_true[full + i] : R(0);
-            z_rest[i] = y_pred[full + i < n ? full + i : n - 1];
+            rest[0][i] = full + i < n ? y_true[full + i] : R(0);
+            rest[1][i] = y_pred[full + i < n ? full + i : n - 1];
         }
-        parts->loops->sums(y_rest, z_rest, FL_LANES, parts->parameter, parts->rows, parts->r, &lanes, slopes);
+        if (order > 1)
+            parts->loops->terms(rest[1], FL_LANES, parts->rows, parts->r, rest[2]);
+        parts->loops->sums(rest[0], rest[1], rest[2], FL_LANES, parts->parameter, parts->rows, parts->r,
+                           &lanes, order);
     }
-    parts->sum[index][0] = sum_lanes(lanes.value);
-    parts->sum[index][1] = slopes ? sum_lanes(lanes.slope) : 0;
-    parts->sum[index][2] = slopes ? sum_lanes(lanes.curvature) : 0;
+    for (int k = 0; k <= order; k++) {
+        end_runs(&lanes.sum[k], FL_LANES, lane);
+        parts->sum[index][k] = sum_lanes(lane);
+    }
 }
 
 static void put_dense_part(void *argument, ptrdiff_t index) {
     dense_parts const *const parts = argument;
     fl_call const *const call = parts->call;
     dense_loops const *const loops = parts->loops;
-    real true_scratch[FL_BLOCK], pred_scratch[FL_BLOCK], term[FL_BLOCK];
+    real true_scratch[FL_BLOCK], pred_scratch[FL_BLOCK], term_scratch[FL_BLOCK];
     real gradient_scratch[FL_BLOCK], hessian_scratch[FL_BLOCK], rest[5][FL_TILE];
     ptrdiff_t const start = parts->start + index * FL_TASK_ELEMENTS;
+    real const *const kept = parts->rows->kept ? parts->rows->kept + parts->r * call->columns : NULL;
     for (ptrdiff_t column = start, last = end_of_dense_part(parts, start); column < last;
          column += FL_BLOCK) {
         ptrdiff_t const n = last - column < FL_BLOCK ? last - column : FL_BLOCK, full = n - n % FL_TILE;
+        real const *const term = kept ? kept + column : term_scratch;
         fl_block const block = {parts->row, 1, column, n};
         real *const gradient = target(call, &call->gradient, block, gradient_scratch);
         real *const hessian = target(call, &call->hessian, block, hessian_scratch);
@@ -231,7 +253,8 @@ static void put_dense_part(void *argument, ptrdiff_t index) {
             rest[0][i] = y_true[full + i < n ? full + i : n - 1];
             rest[1][i] = y_pred[full + i < n ? full + i : n - 1];
         }
-        loops->terms(y_pred, full, parts->rows, parts->r, term);
+        if (!kept)
+            loops->terms(y_pred, full, parts->rows, parts->r, term_scratch);
         for (ptrdiff_t i = 0, end; i < full; i = end) {
             int const zero = !hessian && is_zero_group(y_true, i, full);
             end = hessian ? full : end_of_groups(y_true, i, full, zero);
@@ -265,7 +288,7 @@ static double sum_dense_row(dense_parts *parts, class_rows *rows) {
     fl_sum sum[3] = {{0, 0}, {0, 0}, {0, 0}};
     for (parts->start = 0; parts->start < parts->call->columns; parts->start += FL_TILE * FL_TASK_ELEMENTS)
         for (ptrdiff_t i = 0, count = for_dense_parts(parts, sum_dense_part); i < count; i++)
-            for (int k = 0; k < 3; k++)
+            for (int k = 0; k <= order_of(parts->call); k++)
                 fl_add(&sum[k], parts->sum[i][k]);
     rows->slope[parts->r] = (real)fl_value(sum[1]);
     rows->curvature[parts->r] = (real)fl_value(sum[2]);
@@ -292,6 +315,17 @@ static ptrdiff_t dense_batch(fl_call const *call) {
     return rows < 1 ? 1 : rows < FL_TILE ? rows : FL_TILE;
 }
 
+/* Terms of rows of more columns do not stay in the second-level cache. */
+#define FL_KEPT_COLUMNS (1 << (FL_REAL_BITS == 32 ? 17 : 16))
+
+/* Where terms are kept from the sum to the gradient; without it each is taken twice. That costs nothing
+ * beside a gradient that is stored past the caches. */
+static real *memory_for_terms(fl_call const *call, ptrdiff_t rows) {
+    if (streams(call) || call->columns > FL_KEPT_COLUMNS)
+        return NULL;
+    return malloc((size_t)(rows * call->columns) * sizeof(real));
+}
+
 static void run_long_dense(fl_call const *call, ptrdiff_t first, ptrdiff_t last, double factor, fl_sum *loss,
                            dense_loops const *loops) {
     real parameter[FL_MAX_PARAMETERS];
@@ -301,6 +335,8 @@ static void run_long_dense(fl_call const *call, ptrdiff_t first, ptrdiff_t last,
     dense_parts parts = {.call = call, .parameter = parameter, .loops = loops, .rows = &entries};
     ptrdiff_t const batch = dense_batch(call);
     real_parameters(call, loops->parameters, parameter);
+    int const keeps = loops->has_terms && call->gradient.data;
+    entries.kept = keeps ? memory_for_terms(call, last - first < batch ? last - first : batch) : NULL;
     for (ptrdiff_t row = first; row < last; row += batch) {
         ptrdiff_t const rows = last - row < batch ? last - row : batch;
         row_class_weights(call, row, rows, label, weight);
@@ -318,6 +354,7 @@ static void run_long_dense(fl_call const *call, ptrdiff_t first, ptrdiff_t last,
         put_losses(call, row, rows, row_loss);
         fl_add(loss, sum_doubles(row_loss, rows));
     }
+    free(entries.kept);
 }
 
 /* Rows that views of them in scratch can hold. */
@@ -342,7 +379,9 @@ static void run_tile(fl_call const *call, fl_block whole, fl_block next, double 
     real y_true[FL_TILE * FL_TILE_COLUMNS], y_pred[FL_TILE * FL_TILE_COLUMNS];
     class_rows entries;
     ptrdiff_t const columns = whole.columns, n = columns * FL_TILE;
-    dense_lanes lanes = {{0}, {0}, {0}};
+    dense_lanes lanes;
+    double sum[3][FL_LANES];
+    int const order = order_of(call);
     FL_FOR_EACH_PART(
         whole,
         transpose(view_labels(call, block, scratch), columns, block.rows, columns, y_true + r, FL_TILE);
@@ -355,15 +394,18 @@ static void run_tile(fl_call const *call, fl_block whole, fl_block next, double 
     entries.next_true = entries.next_true ? entries.next_true : y_true;
     entries.next_pred = entries.next_pred ? entries.next_pred : y_pred;
     loops->tile(call, y_pred, columns, term, &entries);
-    loops->sums(y_true, y_pred, n, parameter, &entries, FL_WHOLE_TILE, &lanes, call->gradient.data != NULL);
+    start_lanes(&lanes, order);
+    loops->sums(y_true, y_pred, term, n, parameter, &entries, FL_WHOLE_TILE, &lanes, order);
+    for (int k = 0; k <= order; k++)
+        end_runs(&lanes.sum[k], FL_TILE, sum[k]);
     for (ptrdiff_t r = 0; r < whole.rows; r++)
-        row_loss[r] = weight[r] == 0 ? 0 : weight[r] * lanes.value[r];
+        row_loss[r] = weight[r] == 0 ? 0 : weight[r] * sum[0][r];
     if (!call->gradient.data)
         return;
     for (ptrdiff_t r = 0; r < FL_TILE; r++) {
         entries.scale[r] = r < whole.rows ? (real)(weight[r] * factor) : R(0);
-        entries.slope[r] = (real)lanes.slope[r];
-        entries.curvature[r] = (real)lanes.curvature[r];
+        entries.slope[r] = (real)sum[1][r];
+        entries.curvature[r] = order > 1 ? (real)sum[2][r] : R(0);
     }
     /* Each element is read before it is written. */
     loops->derivatives(y_true, y_pred, term, n, parameter, &entries, FL_WHOLE_TILE, y_pred,

@@ -47,11 +47,11 @@ __attribute__((constructor)) static void initialize(void) {
     fl_parallel_initialize();
 }
 
-void fl_set_isa(int isa) { active = isa; }
+void fl_set_isa(int isa) { __atomic_store_n(&active, isa, __ATOMIC_RELAXED); }
 
-int fl_get_isa(void) { return active; }
+int fl_get_isa(void) { return __atomic_load_n(&active, __ATOMIC_RELAXED); }
 
-fl_table const *fl_active_table(int dtype) { return tables[active][dtype == FL_FLOAT64]; }
+fl_table const *fl_active_table(int dtype) { return tables[fl_get_isa()][dtype == FL_FLOAT64]; }
 
 char const *fl_compiler(void) {
 #ifdef __clang__

@@ -21,7 +21,11 @@ typedef uint32_t bits;
 #define REAL_MIN FLT_MIN
 #define REAL_LEAST 0x1p-149f /* subnormal */
 #define FL_EXP_SCALE 0x1p-32
-#define FL_EXP_MOST 87 /* exp of it and of its negative are normal */
+/* exp(x) beyond +-FL_FAR is taken times a power of two, up to +-FL_FAR_MOST. */
+#define FL_FAR 70
+#define FL_FAR_BIAS 100
+#define FL_FAR_UNIT 0x1p-100
+#define FL_FAR_MOST 150
 #else
 typedef double real;
 typedef int64_t integer;
@@ -32,7 +36,10 @@ typedef uint64_t bits;
 #define REAL_MIN DBL_MIN
 #define REAL_LEAST 0x1p-1074
 #define FL_EXP_SCALE 0x1p-64
-#define FL_EXP_MOST 708
+#define FL_FAR 430
+#define FL_FAR_BIAS 600
+#define FL_FAR_UNIT 0x1p-600
+#define FL_FAR_MOST 1100
 #endif
 
 #define R(x) ((real)(x))
@@ -46,6 +53,8 @@ typedef uint64_t bits;
 #define fl_difference_error FL_REAL(fl_difference_error)
 #define fl_product_error FL_REAL(fl_product_error)
 #define fl_exp FL_REAL(fl_exp)
+#define fl_exp_parts FL_REAL(fl_exp_parts)
+#define fl_exp_reduce FL_REAL(fl_exp_reduce)
 #define fl_exp_biased FL_REAL(fl_exp_biased)
 #define fl_exp_expm1 FL_REAL(fl_exp_expm1)
 #define fl_exp_pair FL_REAL(fl_exp_pair)

@@ -4,9 +4,10 @@
  * for SSE2, AVX2, AVX-512 and NEON alike: bit casts, magic-number rounding and ternaries only, no calls, no
  * 64-bit integer compares, no conversions between 64-bit integers and doubles. Results are the same at every
  * vector width; they may differ in the last bit between targets with and without a fused multiply-add. Stated
- * errors are the worst found: over all floats, over millions of doubles, and over sampled pairs for
- * functions of two arguments. Requires -ffp-contract=off -fno-math-errno -fno-trapping-math and
- * round-to-nearest.
+ * errors, in ulp, bound the worst that tools/elementary.py finds on any instruction set: over all floats,
+ * over millions of doubles, and over sampled pairs for functions of two arguments;
+ * docs/accuracy/elementary.json has them with their inputs. Requires -ffp-contract=off -fno-math-errno
+ * -fno-trapping-math and round-to-nearest.
  */
 #ifndef FASTLOSS_ELEMENTARY_H
 #define FASTLOSS_ELEMENTARY_H
@@ -204,9 +205,8 @@ FL_INLINE fl_exp_parts_f64 fl_exp_reduce_f64(double x, double low, double bias) 
 /*
  * exp(d + low) * 2^FL_EXP_BIAS for d <= 50 and |low| <= 1 ulp of d; exactly 0 below the cut, at -inf too
  * whatever low is; NaN for a NaN in d. The bias keeps the result normal, so that multiplying it by weight *
- * 2^-FL_EXP_BIAS afterwards rounds into the subnormal range only there. Worst error in ulp (low included),
- * with a fused multiply-add and without: float 0.88 at -0x1.03eaccp+4, 0.90 at -0x1.4ae48ep+2; double 0.87 at
- * -0x1.863894p+7, 0.89 at -0x1.b7193ep+8.
+ * 2^-FL_EXP_BIAS afterwards rounds into the subnormal range only there. Worst error: float 0.92, double 0.90,
+ * low included.
  */
 FL_INLINE float fl_exp_biased_f32(float d, float low) {
     const fl_exp_parts_f32 parts = fl_exp_reduce_f32(d, low, FL_EXP_BIAS_f32);
@@ -223,9 +223,8 @@ FL_INLINE double fl_exp_biased_f64(double d, double low) {
 /*
  * exp(x + low) for any x and |low| <= a few ulp of x: inf above, 0 below, at +-inf too whatever low is; NaN
  * for a NaN in x. The bias away from the end of the range that x is near keeps the scale normal, and the
- * last product rounds into the subnormal range or overflows. Worst error in ulp (low included), with a fused
- * multiply-add and without: float 0.90 at 0x1.28ad1ap+5, 0.91 at 0x1.b6a046p+4; double 0.87 at
- * -0x1.863894p+7, 0.89 at -0x1.b7193ep+8.
+ * last product rounds into the subnormal range or overflows. Worst error: float 0.92, double 0.90, low
+ * included.
  */
 FL_INLINE float fl_exp_f32(float x, float low) {
     const float bias = x < 0.0f ? (float)FL_EXP_BIAS_f32 : -(float)FL_EXP_BIAS_f32;
@@ -245,8 +244,8 @@ FL_INLINE double fl_exp_f64(double x, double low) {
 
 /*
  * exp(x) and expm1(x) for x <= 0, NaN kept: expm1(x) = 2^k q + (2^k - 1), where the bracket is exact or
- * swamps q and is 0 for k = 0, so that nothing cancels as x -> 0. expm1(-0) is +0. Worst error: as exp; expm1
- * float 0.98 at -0x1.259aa4p-2; double 1.02 at -0x1.0766f4p-4, both the same without fused multiply-add.
+ * swamps q and is 0 for k = 0, so that nothing cancels as x -> 0. expm1(-0) is +0. Worst error of exp:
+ * float 0.92, double 0.90; of expm1: float 0.98, double 1.02.
  */
 typedef struct {
     float exp, expm1;
@@ -360,7 +359,7 @@ FL_INLINE fl_log_parts_f64 fl_log_reduce_f64(double x) {
 }
 
 /*
- * log(x) for positive normal x; garbage otherwise. Worst error: as log.
+ * log(x) for positive normal x; garbage otherwise. Worst error: float 0.90, double 0.95.
  */
 FL_INLINE float fl_log_normal_f32(float x) {
     const uint32_t bits = fl_bits_f32(x) + (FL_ONE_f32 - FL_SQRT_HALF_f32);
@@ -376,9 +375,8 @@ FL_INLINE double fl_log_normal_f64(double x) {
 }
 
 /*
- * log(x): subnormals included, -inf at +-0, inf at inf, NaN below 0. Worst error: float 0.87 at
- * 0x1.69bdacp-1, 0.90 without fused multiply-add at 0x1.69c528p-1; double 0.90 at 0x1.69adedp+0, 0.94 at
- * 0x1.677bf5p+0.
+ * log(x): subnormals included, -inf at +-0, inf at inf, NaN below 0. Worst error: float 0.90,
+ * double 0.95.
  */
 FL_INLINE float fl_log_f32(float x) {
     const fl_log_parts_f32 parts = fl_log_reduce_f32(x);
@@ -398,8 +396,7 @@ FL_INLINE double fl_log_f64(double x) {
  * log(1 + x): +-0 kept, -inf at -1, NaN below, inf at inf. k brings fl(1 + x) into [3/4, 3/2), but f = x 2^-k
  * + (2^-k - 1) comes from x itself: x for k = 0, exact for k = -1 and 1 but at the very edge, otherwise
  * rounded once below half an ulp of the result. 2^-k is formed as 2^(2-k) / 4 lest its exponent field run
- * out. Worst error: float 0.99 at 0x1.ffc442p-2, 1.05 without fused multiply-add at -0x1.0e614ep-2;
- * double 1.02 at -0x1.169476p-2, 1.05 at -0x1.16675dp-2.
+ * out. Worst error: float 1.05, double 1.05.
  */
 FL_INLINE float fl_log1p_f32(float x) {
     const uint32_t bits = fl_bits_f32(1.0f + x) + (1u << 22);
@@ -423,8 +420,8 @@ FL_INLINE double fl_log1p_f64(double x) {
 
 /*
  * log(1 + x) for -1/2 <= x <= 1, +0 and NaN kept: f = x without a reduction, and log1p(x) = x - s (x - s^2
- * R(s^2)) with s = x / (2 + x). Worst error: float 1.08 at 0x1.497254p-1, 1.35 without fused multiply-add at
- * 0x1.408ce4p-1; double 1.09 at 0x1.38116ep-1, 1.33 at 0x1.4320eep-1.
+ * R(s^2)) with s = x / (2 + x). Worst error: float 1.35, double 1.33; with a fused multiply-add
+ * 1.1.
  */
 FL_INLINE float fl_log1p_unit_f32(float x) {
     const float s = x / (2.0f + x), z = s * s;
@@ -444,9 +441,8 @@ FL_INLINE double fl_log1p_unit_f64(double x) {
 }
 
 /*
- * cosh(x) - 1 for |x| <= 1, from x^2, whose error is not counted. Worst error: float 0.71 at
- * 0x1.c28962p-1, 0.77 without fused multiply-add at 0x1.cbcef4p-1; double 0.72 at 0x1.a2de7cp-1, 0.76 at
- * 0x1.a54b28p-1.
+ * cosh(x) - 1 for |x| <= 1, from x^2, whose error is not counted. Worst error: float 0.77,
+ * double 0.76.
  */
 FL_INLINE float fl_coshm1_unit_f32(float square) {
     const float fourth = square * square;
@@ -465,8 +461,8 @@ FL_INLINE double fl_coshm1_unit_f64(double square) {
 /*
  * log(a / b) for positive normal a and b with a / b and b / a normal. b is scaled to [1, 2) and a by a power
  * of two to within [2/3, 3/2] of it (bit patterns are near enough to logarithms to choose k), where a - b is
- * exact: f = (a - b) / b is rounded once, however close a and b are. Worst error: float 1.61, at
- * 0x1.87c4ecp+10 and 0x1.329ff4p+10; double 1.61, at 0x1.fd9be8p+0 and 0x1.8fce90p+0.
+ * exact: f = (a - b) / b is rounded once, however close a and b are. Worst error: float 1.75,
+ * double 1.61.
  */
 FL_INLINE float fl_log_ratio_f32(float a, float b) {
     const uint32_t exponent = (fl_bits_f32(b) & FL_EXPONENT_f32) - FL_ONE_f32;
@@ -491,10 +487,8 @@ FL_INLINE double fl_log_ratio_f64(double a, double b) {
  * log x into a relative one, hence the logarithm and the product are sums of two numbers. log x = k ln 2 + 2
  * atanh(s), s = f / (2 + f), where 2 atanh(s) = 2 s + s^3 R(s^2): s is taken with its error, and the rest is
  * below 1 % of it. At 0 and inf a finite logarithm of great size keeps 0^0 = 1. Worst error for |a| <= 10:
- * float 0.96 at 0x1.6361f2p+0 and a = 0x1.da898ap+2, 0.97 without fused multiply-add at 0x1.62099ap+0 and
- * -0x1.d77602p+2; double 0.90 at 0x1.6cf4f6f2a222cp+74 and 0x1.11ce29b93d5d2p+3, 0.98 at
- * 0x1.685811828d19fp+37 and 0x1.090e917a5ed88p+3. Up to |a| = 50: 1.7, with x near sqrt(2) times a power of
- * 2; from there it grows with |a|.
+ * float 0.99, double 0.98; for |a| <= 50: float 1.85, double 1.75. From there it grows with |a|, as far as
+ * x^a is finite to 7 in float and 62 in double, with x near sqrt(2) times a power of 2.
  */
 FL_INLINE float fl_power_f32(float x, float a) {
     const fl_log_parts_f32 parts = fl_log_reduce_f32(fl_abs_f32(x));

@@ -18,7 +18,11 @@ int const fl_loss_count = sizeof fl_losses / sizeof *fl_losses;
 
 #define FL_INLINE_TASKS 64
 
-/* Most elements of an array that are packed together. */
+/* Groups of tasks between which labels are asked whether they are binary. */
+#define FL_WAVE_GROUPS 64
+
+/* Lines of memory that are worth to be packed together, and elements of an array at most. */
+#define FL_LEAST_LINES 4
 #define FL_PACKED_ELEMENTS (1 << 20)
 
 ptrdiff_t fl_block_rows(ptrdiff_t columns) {
@@ -36,22 +40,16 @@ double fl_row_divisor(int loss, ptrdiff_t columns) {
 typedef struct {
     fl_call const *call;
     fl_table const *table;
-    ptrdiff_t rows;  /* in a task */
-    ptrdiff_t group; /* tasks that are packed together; 0: not packed */
+    fl_rows_task *run;
+    fl_grouping grouping;
+    ptrdiff_t groups; /* of tasks; a task each if nothing is packed */
     double factor;
     fl_sum *sums;
     fl_totals *totals;
     fl_status *status;
     fl_row_check *check;
-    int *binary;
+    int other; /* y_true is not binary */
 } task_context;
-
-static void range_of(task_context const *context, ptrdiff_t index, ptrdiff_t *first, ptrdiff_t *last) {
-    *first = index * context->rows;
-    *last = *first + context->rows;
-    if (*last > context->call->rows)
-        *last = context->call->rows;
-}
 
 /* Rows of a task. An alignment is a task of its own; the kernel of pairs makes its own tasks of all rows. */
 static ptrdiff_t task_rows(fl_call const *call) {
@@ -81,41 +79,48 @@ static int thread_count(fl_call const *call) {
     return splits_rows(call) || fl_work(call) < FL_SERIAL_WORK ? 1 : call->threads;
 }
 
-/* Tasks whose rows are packed together, so that there are enough of them to use whole cache lines; 0 if they
- * need not be. */
-static ptrdiff_t group_tasks(fl_call const *call, fl_table const *table, ptrdiff_t rows) {
+/* Tasks that are packed together, so that there are enough lines beside each other to use whole lines of the
+ * cache: tasks that follow each other, or, if a line is longer, of many lines. */
+static void group_tasks(task_context *context, ptrdiff_t rows) {
+    fl_call const *const call = context->call;
+    ptrdiff_t const extent = splits_rows(call) ? 0 : context->table->scattered_extent(call);
+    ptrdiff_t const task = rows * call->columns, tasks = (call->rows + rows - 1) / rows;
+    int const threads = thread_count(call), is_long = extent > task;
     ptrdiff_t group = 1;
-    if (splits_rows(call) || !table->count_scattered(call))
-        return 0;
-    while (group * rows < FL_TILE_ROWS && group * rows * call->columns < FL_PACKED_ELEMENTS / 2 &&
-           group * rows * 8 * call->threads <= call->rows)
+    context->grouping = (fl_grouping){.rows = rows};
+    context->groups = tasks;
+    if (!extent || task == 0 || task > FL_PACKED_ELEMENTS)
+        return;
+    ptrdiff_t const most = is_long ? FL_TILE_ROWS : (FL_TILE_ROWS * extent + task - 1) / task;
+    while (group < most && group * task < FL_PACKED_ELEMENTS / 2 &&
+           (threads == 1 || group * 8 * threads <= tasks))
         group *= 2;
-    return group * rows > 1 ? group : 0;
+    if (is_long ? group < FL_LEAST_LINES : group * rows == 1 && extent >= call->columns)
+        return;
+    fl_grouping *const grouping = &context->grouping;
+    grouping->ranges = is_long ? group : 1;
+    grouping->tasks = group / grouping->ranges;
+    grouping->distance = is_long ? extent / call->columns : group * rows;
+    grouping->windows = (grouping->distance + grouping->tasks * rows - 1) / (grouping->tasks * rows);
+    ptrdiff_t const block = grouping->ranges * grouping->distance;
+    context->groups = (call->rows + block - 1) / block * grouping->windows;
 }
 
-/* The call with rows first .. last-1 where they are best read. */
-static fl_call const *packed_rows(task_context const *context, ptrdiff_t first, ptrdiff_t last,
-                                  fl_packed *packed) {
-    if (!context->group)
-        return context->call;
-    context->table->pack(context->call, first, last, packed);
-    return &packed->call;
-}
-
-/* Afterwards. */
-static void unpack_rows(task_context const *context, ptrdiff_t first, ptrdiff_t last, fl_packed *packed) {
-    if (context->group)
-        context->table->unpack(context->call, first, last, packed);
-}
-
-static void check_task(void *argument, ptrdiff_t index) {
+static void run_group(void *argument, ptrdiff_t index) {
     task_context *const context = argument;
-    ptrdiff_t first, last;
-    fl_packed packed;
-    range_of(context, index, &first, &last);
-    fl_call const *const call = packed_rows(context, first, last, &packed);
+    ptrdiff_t const rows = context->grouping.rows, first = index * rows, end = first + rows;
+    if (context->grouping.tasks)
+        context->table->run_group(context->call, &context->grouping, index, context->run, context);
+    else
+        context->run(context, context->call, index, first,
+                     end < context->call->rows ? end : context->call->rows);
+    fl_fence();
+}
+
+static void check_task(void *argument, fl_call const *call, ptrdiff_t index, ptrdiff_t first,
+                       ptrdiff_t last) {
+    task_context *const context = argument;
     context->status[index] = context->check(call, first, last, &context->totals[index]);
-    unpack_rows(context, first, last, &packed);
 }
 
 /* Checks all rows; the first bad one counts. */
@@ -125,16 +130,18 @@ static fl_status check(fl_call const *call, fl_row_check *of_rows, fl_totals *to
     ptrdiff_t const rows = task_rows(call), tasks = (call->rows + rows - 1) / rows;
     int const inline_tasks = tasks <= FL_INLINE_TASKS;
     task_context context = {
-        .call = call, .table = fl_active_table(call->dtype), .check = of_rows, .rows = rows};
+        .call = call, .table = fl_active_table(call->dtype), .run = check_task, .check = of_rows};
+    context.grouping.rows = rows;
+    context.groups = tasks;
     if (of_rows == context.table->check_bounds)
-        context.group = group_tasks(call, context.table, rows);
+        group_tasks(&context, rows);
     context.totals = inline_tasks ? few : malloc((size_t)tasks * sizeof *context.totals);
     context.status = inline_tasks ? few_status : malloc((size_t)tasks * sizeof *context.status);
     fl_status status = context.totals && context.status ? FL_OK : FL_NO_MEMORY;
     if (status == FL_OK) {
         for (ptrdiff_t i = 0; i < tasks; i++)
             context.totals[i] = (fl_totals){0};
-        fl_parallel_for(tasks, call->rows < FL_SERIAL_WORK ? 1 : call->threads, check_task, &context);
+        fl_parallel_for(context.groups, call->rows < FL_SERIAL_WORK ? 1 : call->threads, run_group, &context);
         fl_sum weight = {totals->weight, totals->weight_low};
         for (ptrdiff_t i = 0; i < tasks && status == FL_OK; i++) {
             status = context.status[i];
@@ -174,9 +181,8 @@ fl_status fl_check_bounds(fl_call const *call, fl_totals *totals) {
     return check(&inputs, fl_active_table(call->dtype)->check_bounds, totals);
 }
 
-static void run_task(task_context *context, fl_call const *call, ptrdiff_t index) {
-    ptrdiff_t first, last;
-    range_of(context, index, &first, &last);
+static void run_task(void *argument, fl_call const *call, ptrdiff_t index, ptrdiff_t first, ptrdiff_t last) {
+    task_context *const context = argument;
     context->sums[index] = (fl_sum){0, 0};
     fl_status const status =
         context->table->losses[call->loss](call, first, last, context->factor, &context->sums[index]);
@@ -184,42 +190,45 @@ static void run_task(task_context *context, fl_call const *call, ptrdiff_t index
         __atomic_store_n(context->status, status, __ATOMIC_RELAXED);
 }
 
-static void run_group(void *argument, ptrdiff_t index) {
-    task_context *const context = argument;
-    fl_packed packed;
-    ptrdiff_t const tasks = context->group ? context->group : 1, start = index * tasks;
-    ptrdiff_t const first = start * context->rows, end = first + tasks * context->rows;
-    ptrdiff_t const last = end < context->call->rows ? end : context->call->rows;
-    fl_call const *const call = packed_rows(context, first, last, &packed);
-    for (ptrdiff_t i = start; i < start + tasks && i * context->rows < last; i++)
-        run_task(context, call, i);
-    unpack_rows(context, first, last, &packed);
-    fl_fence();
+/* Before anything is written: a task that found no memory would leave the outputs half-written. */
+static void *new_workspace(fl_call const *call) {
+    ptrdiff_t const bytes = call->workspace_bytes, parts = call->workspace_parts;
+    char *const workspace =
+        bytes < 0 || bytes > PTRDIFF_MAX / (parts + 1) ? NULL : malloc((size_t)(bytes * parts + 1));
+    for (ptrdiff_t i = 0; i < parts && workspace; i++)
+        workspace[i * bytes] = 0;
+    return workspace;
 }
 
 fl_status fl_run(fl_call const *call, double factor, fl_totals *totals) {
     fl_sum few[FL_INLINE_TASKS];
     ptrdiff_t const rows = task_rows(call), tasks = (call->rows + rows - 1) / rows;
     int const inline_tasks = tasks <= FL_INLINE_TASKS;
+    int const threads = thread_count(call);
     int out_of_bounds = 0;
-    fl_call watched;
-    if (fl_is_bounded(call->true_bounds) || fl_is_bounded(call->pred_bounds)) {
-        watched = *call;
-        watched.out_of_bounds = &out_of_bounds;
-        call = &watched;
+    fl_call own;
+    ptrdiff_t const workspace = fl_active_table(call->dtype)->workspace_bytes(call);
+    if (workspace || fl_is_bounded(call->true_bounds) || fl_is_bounded(call->pred_bounds)) {
+        own = *call;
+        own.out_of_bounds = &out_of_bounds;
+        own.workspace = NULL;
+        own.workspace_bytes = workspace;
+        own.workspace_parts = threads < tasks ? threads : (int)tasks;
+        call = &own;
     }
     fl_status status = FL_OK;
     task_context context = {.call = call,
                             .table = fl_active_table(call->dtype),
-                            .rows = rows,
+                            .run = run_task,
                             .factor = factor,
                             .status = &status};
     context.sums = inline_tasks ? few : malloc((size_t)tasks * sizeof *context.sums);
-    if (!context.sums)
-        return FL_NO_MEMORY;
-    context.group = group_tasks(call, context.table, rows);
-    ptrdiff_t const together = context.group ? context.group : 1;
-    fl_parallel_for((tasks + together - 1) / together, thread_count(call), run_group, &context);
+    if (!context.sums || (workspace && !(own.workspace = new_workspace(&own)))) {
+        status = FL_NO_MEMORY;
+        goto end;
+    }
+    group_tasks(&context, rows);
+    fl_parallel_for(context.groups, threads, run_group, &context);
     fl_sum loss = {totals->loss, totals->loss_low};
     for (ptrdiff_t i = 0; i < tasks; i++) {
         fl_add(&loss, context.sums[i].high);
@@ -227,6 +236,9 @@ fl_status fl_run(fl_call const *call, double factor, fl_totals *totals) {
     }
     totals->loss = loss.high;
     totals->loss_low = loss.low;
+end:
+    if (workspace)
+        free(own.workspace);
     if (!inline_tasks)
         free(context.sums);
     if (status != FL_OK)
@@ -249,43 +261,35 @@ double fl_reduce(fl_totals const *totals, fl_reduction reduction) {
     return denominator == 0 ? 0 : sum / denominator;
 }
 
-static void binary_task(void *argument, ptrdiff_t index) {
+static void binary_task(void *argument, fl_call const *call, ptrdiff_t index, ptrdiff_t first,
+                        ptrdiff_t last) {
     task_context *const context = argument;
-    ptrdiff_t first, last;
-    fl_packed packed;
-    range_of(context, index, &first, &last);
-    fl_call const *const call = packed_rows(context, first, last, &packed);
-    context->binary[index % FL_INLINE_TASKS] = context->table->check_binary(call, first, last);
-    unpack_rows(context, first, last, &packed);
+    (void)index;
+    if (!context->table->check_binary(call, first, last))
+        __atomic_store_n(&context->other, 1, __ATOMIC_RELAXED);
 }
 
-/* Waves of tasks, a single one first: labels of -1 and 1 are told from the first rows. */
+/* Waves of groups, a single one first: labels of -1 and 1 are told from the first rows. */
 typedef struct {
     task_context *context;
     ptrdiff_t first;
 } wave;
 
-static void wave_task(void *argument, ptrdiff_t index) {
+static void wave_group(void *argument, ptrdiff_t index) {
     wave *const w = argument;
-    binary_task(w->context, w->first + index);
+    run_group(w->context, w->first + index);
 }
 
 int fl_labels_are_binary(fl_call const *call) {
-    int binary[FL_INLINE_TASKS];
-    ptrdiff_t const rows = fl_block_rows(call->columns), tasks = (call->rows + rows - 1) / rows;
     fl_call labels = *call;
     labels.y_pred.data = labels.gradient.data = labels.hessian.data = NULL;
-    task_context context = {
-        .call = &labels, .table = fl_active_table(call->dtype), .rows = rows, .binary = binary};
-    context.group = group_tasks(&labels, context.table, rows);
-    for (wave w = {&context, 0}; w.first < tasks;) {
-        ptrdiff_t const most = w.first ? FL_INLINE_TASKS : 1, left = tasks - w.first;
+    task_context context = {.call = &labels, .table = fl_active_table(call->dtype), .run = binary_task};
+    group_tasks(&context, fl_block_rows(call->columns));
+    for (wave w = {&context, 0}; w.first < context.groups && !context.other;) {
+        ptrdiff_t const most = w.first ? FL_WAVE_GROUPS : 1, left = context.groups - w.first;
         ptrdiff_t const count = left < most ? left : most;
-        fl_parallel_for(count, thread_count(call), wave_task, &w);
-        for (ptrdiff_t i = 0; i < count; i++)
-            if (!binary[(w.first + i) % FL_INLINE_TASKS])
-                return 0;
+        fl_parallel_for(count, thread_count(call), wave_group, &w);
         w.first += count;
     }
-    return 1;
+    return !context.other;
 }

@@ -98,6 +98,10 @@ typedef struct {
     ptrdiff_t class_weight_stride; /* 1, or 0: one for all */
     fl_bounds true_bounds, pred_bounds;
     int *out_of_bounds; /* set by fl_run */
+    /* ALIGNMENT: memory that tasks take turns with, a part for each thread; set by fl_run. */
+    void *workspace;
+    ptrdiff_t workspace_bytes; /* of a part */
+    int workspace_parts;
     /* ALIGNMENT: inner_strides of y_pred and the gradient are those of the steps and of the classes, which
      * are the columns; y_true has label_columns. */
     ptrdiff_t steps, label_columns;

@@ -72,11 +72,7 @@
     FL_KERNEL(name, location_scale_loops, run_location_scale, name##_loop)
 #define FL_DEFINE_ALIGNMENT(name, element)                                                                   \
     FL_ALIGNMENT_LOOPS(name, element)                                                                        \
-    static fl_status name##_kernel(fl_call const *call, ptrdiff_t first, ptrdiff_t last, double factor,      \
-                                   fl_sum *loss) {                                                           \
-        static alignment_loops const loops = {name##_step};                                                  \
-        return run_alignment(call, first, last, factor, loss, &loops);                                       \
-    }
+    FL_KERNEL(name, alignment_loops, run_alignment, name##_step)
 #define FL_DEFINE_PAIRS(name, element)                                                                       \
     FL_PAIRS_LOOPS(name, element)                                                                            \
     static fl_status name##_kernel(fl_call const *call, ptrdiff_t first, ptrdiff_t last, double factor,      \
@@ -105,4 +101,5 @@ static fl_status check_kind(fl_call const *call, ptrdiff_t first, ptrdiff_t last
 
 #define FL_TABLE FL_JOIN(FL_REAL(fl_table), FL_JOIN(_, FL_ISA))
 extern fl_table const FL_TABLE;
-fl_table const FL_TABLE = {kernels, check_kind, check_bounds, check_binary, count_scattered, pack, unpack};
+fl_table const FL_TABLE = {kernels,          check_kind, check_bounds,   check_binary,
+                           scattered_extent, run_group,  workspace_bytes};

@@ -44,23 +44,33 @@ typedef fl_status fl_row_check(fl_call const *call, ptrdiff_t first, ptrdiff_t l
 /* Rows first .. last-1: whether every element of y_true is 0 or 1. */
 typedef int fl_binary_check(fl_call const *call, ptrdiff_t first, ptrdiff_t last);
 
-/* A call whose arrays lie in memory of its own where that is better; memory is NULL if there was none. */
+/* Of the rows of a task. */
+typedef void fl_rows_task(void *context, fl_call const *call, ptrdiff_t index, ptrdiff_t first,
+                          ptrdiff_t last);
+
+#define FL_TILE_ROWS 64 /* lines that are packed at a time */
+
+/* Tasks whose rows are packed together: ranges of tasks that follow each other. Those of a group begin some
+ * distance from each other, and groups lie side by side within that distance. */
 typedef struct {
-    fl_call call;
-    void *memory;
-} fl_packed;
+    ptrdiff_t rows;     /* of a task */
+    ptrdiff_t tasks;    /* of a range, at most; 0: nothing is packed */
+    ptrdiff_t ranges;   /* of a group, at most FL_TILE_ROWS */
+    ptrdiff_t distance; /* in rows; each range begins with the first task that does so after it */
+    ptrdiff_t windows;  /* groups within the distance */
+} fl_grouping;
 
-#define FL_TILE_ROWS 64 /* rows that are packed at a time */
-
-/* Rows first .. last-1. */
-typedef void fl_pack(fl_call const *call, ptrdiff_t first, ptrdiff_t last, fl_packed *packed);
+/* Runs the tasks of a group where they are best read. */
+typedef void fl_group_runner(fl_call const *call, fl_grouping const *grouping, ptrdiff_t group,
+                             fl_rows_task *run, void *context);
 
 typedef struct {
     fl_kernel *const *losses;
     fl_row_check *check_rows, *check_bounds;
     fl_binary_check *check_binary;
-    int (*count_scattered)(fl_call const *call); /* arrays to be packed */
-    fl_pack *pack, *unpack;
+    ptrdiff_t (*scattered_extent)(fl_call const *call); /* 0: nothing is to be packed */
+    fl_group_runner *run_group;
+    ptrdiff_t (*workspace_bytes)(fl_call const *call); /* that a thread needs; -1: no memory has them */
 } fl_table;
 
 /* The table of a dtype (FL_FLOAT32 or FL_FLOAT64) for the instruction set in use. */

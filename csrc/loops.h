@@ -8,7 +8,14 @@
 
 #include "rows.h"
 
-/* What an element function of a log-probability returns, with its first and second derivative. */
+/* A class of a row, as an element function of a log-probability gets it, and its link. */
+typedef struct {
+    real log_probability, probability, complement; /* 1 - probability */
+    real ratio;                                    /* normalize: (S - p)/p */
+    int clipped;                                   /* by epsilon: no derivative */
+} fl_class;
+
+/* What such a function returns: the value, and its first and second derivative by the log-probability. */
 typedef struct {
     real value, slope, curvature;
 } fl_term;
@@ -28,15 +35,22 @@ static void real_parameters(fl_call const *call, int skipped, real *parameter) {
 /* Bytes of rows whose statistics are found before they are read again, from cache. */
 #define FL_BATCH_BYTES 131072
 
-typedef void term_loop(real const *log_probability, ptrdiff_t n, real const *parameter, real *value,
-                       real *slope, real *curvature);
+/* Of the labels of n rows: the shares of a label and of the others in the sum of its row, whatever the scale.
+ */
+typedef void term_loop(real const *log_probability, double const *own, double const *others, ptrdiff_t n,
+                       real const *parameter, real *value, real *slope, real *curvature);
 
 #define FL_TERM_LOOP(name, element)                                                                          \
-    static void name##_terms(real const *log_probability, ptrdiff_t n, real const *parameter, real *value,   \
-                             real *slope, real *curvature) {                                                 \
+    static void name##_terms(real const *log_probability, double const *own, double const *others,           \
+                             ptrdiff_t n, real const *parameter, real *value, real *slope,                   \
+                             real *curvature) {                                                              \
         real const p[FL_MAX_PARAMETERS] = FL_PARAMETERS(parameter);                                          \
         _Pragma("omp simd") for (ptrdiff_t i = 0; i < n; i++) {                                              \
-            fl_term const t = element(log_probability[i], p);                                                \
+            double const sum = own[i] + others[i];                                                           \
+            fl_class const c = {.log_probability = log_probability[i],                                       \
+                                .probability = (real)(own[i] / sum),                                         \
+                                .complement = (real)(others[i] / sum)};                                      \
+            fl_term const t = element(c, p);                                                                 \
             value[i] = t.value;                                                                              \
             slope[i] = t.slope;                                                                              \
             curvature[i] = t.curvature;                                                                      \

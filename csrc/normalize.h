@@ -18,7 +18,7 @@ FL_INLINE fl_element normalize_derivatives(real y, real p, fl_class class, fl_te
                                            class_rows const *rows, ptrdiff_t k) {
     (void)p;
     int const live = y != R(0) && !class.clipped;
-    real const a = live ? class.own : R(0), sum = rows->sum[k];
+    real const a = live ? class.ratio : R(0), sum = rows->sum[k];
     real const b = live ? y * term.slope : R(0), c = live ? y * term.curvature : R(0);
     real const rest = rows->slope[k] - b, rest_curvature = rows->curvature[k] - c;
     return (fl_element){.value = R(0),
@@ -33,13 +33,15 @@ static void add_exactly(real const *value, ptrdiff_t n, double *high, double *lo
         sum[j] = high[j];
         error[j] = low[j];
     }
-    for (ptrdiff_t group = 0; group < n; group += FL_LANES)
+    for (ptrdiff_t group = 0; group < n; group += FL_LANES) {
+        prefetch_ahead(value + group, FL_LANES);
 #pragma omp simd
         for (int j = 0; j < FL_LANES; j++) {
             double const term = (double)value[group + j], total = sum[j] + term, part = total - sum[j];
             error[j] += (sum[j] - (total - part)) + (term - part);
             sum[j] = total;
         }
+    }
     for (int j = 0; j < FL_LANES; j++) {
         high[j] = sum[j];
         low[j] = error[j];
@@ -96,6 +98,7 @@ static int add_others(real const *p, ptrdiff_t n, ptrdiff_t skip, real_bounds bo
     for (ptrdiff_t group = 0; group < n; group += FL_LANES) {
         integer const own = (integer)(skip - group);
         real term[FL_LANES];
+        prefetch_ahead(p + group, FL_LANES);
 #pragma omp simd
         for (int j = 0; j < FL_LANES; j++) {
             real const x = p[group + j];
@@ -175,7 +178,7 @@ static void run_sparse_normalize(fl_call const *call, ptrdiff_t first, ptrdiff_t
     real log_probability[FL_BLOCK_ROWS], value[FL_BLOCK_ROWS], slope[FL_BLOCK_ROWS], curvature[FL_BLOCK_ROWS];
     real rest[FL_BLOCK_ROWS], own[FL_BLOCK_ROWS], rest_curvature[FL_BLOCK_ROWS], own_curvature[FL_BLOCK_ROWS];
     double weight[FL_BLOCK_ROWS], row_loss[FL_BLOCK_ROWS], others[FL_BLOCK_ROWS], p[FL_BLOCK_ROWS];
-    double inside[FL_BLOCK_ROWS];
+    double inside[FL_BLOCK_ROWS], own_share[FL_BLOCK_ROWS], other_share[FL_BLOCK_ROWS];
     int64_t label[FL_BLOCK_ROWS];
     double const epsilon = call->parameters[0];
     double const least = -fl_log1p_f64(-epsilon), most = -fl_log_f64(epsilon);
@@ -211,8 +214,11 @@ static void run_sparse_normalize(fl_call const *call, ptrdiff_t first, ptrdiff_t
             double const log = fl_log1p_f64(others[r] / fl_max_f64(p[r], 0));
             inside[r] = log >= least && log <= most ? 1 : 0;
             log_probability[r] = (real)-fl_min_f64(fl_max_f64(log, least), most);
+            /* What is clipped has the bounds as its shares. */
+            own_share[r] = log < least ? 1 - epsilon : log > most ? epsilon : p[r];
+            other_share[r] = log < least ? epsilon : log > most ? 1 - epsilon : others[r];
         }
-        loops->terms(log_probability, rows, parameter, value, slope, curvature);
+        loops->terms(log_probability, own_share, other_share, rows, parameter, value, slope, curvature);
         for (ptrdiff_t r = 0; r < rows; r++)
             row_loss[r] = weight[r] == 0 ? 0 : weight[r] * (double)value[r];
         put_losses(call, row, rows, row_loss);
@@ -240,6 +246,7 @@ static void normalize_bounds(fl_call const *call, class_rows *out) {
     double const epsilon = call->parameters[0];
     out->least = (real)-fl_log1p_f64(-epsilon);
     out->most = (real)-fl_log_f64(epsilon);
+    out->epsilon = (real)epsilon;
 }
 
 static void normalize_entry(fl_sum sum, ptrdiff_t r, class_rows *out) {
@@ -274,15 +281,20 @@ static void normalize_tile(fl_call const *call, real const *p, ptrdiff_t columns
         normalize_entry((fl_sum){high[j], low[j]}, j, out);
 }
 
+enum { normalize_has_terms = 0 };
+
 static void normalize_terms(real const *p, ptrdiff_t n, class_rows const *rows, ptrdiff_t r, real *term) {
     (void)p, (void)n, (void)rows, (void)r, (void)term;
 }
 
-FL_INLINE fl_class normalize_class(real p, real term, class_rows const *rows, ptrdiff_t k) {
-    (void)term;
-    real const ratio = ((rows->sum[k] - p) + rows->sum_low[k]) / fl_max(p, R(0));
-    real const log = fl_log1p(ratio);
+FL_INLINE fl_class normalize_class(real p, real term, int const has_term, class_rows const *rows,
+                                   ptrdiff_t k) {
+    (void)term, (void)has_term;
+    real const others = (rows->sum[k] - p) + rows->sum_low[k], ratio = others / fl_max(p, R(0));
+    real const log = fl_log1p(ratio), least = rows->epsilon, most = R(1) - rows->epsilon;
     return (fl_class){.log_probability = -fl_min(fl_max(log, rows->least), rows->most),
-                      .own = ratio,
+                      .probability = fl_min(fl_max(p / rows->sum[k], least), most),
+                      .complement = fl_min(fl_max(others / rows->sum[k], least), most),
+                      .ratio = ratio,
                       .clipped = !(log >= rows->least && log <= rows->most)};
 }

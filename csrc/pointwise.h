@@ -2,7 +2,8 @@
  *
  * Losses of each element by itself. The rows of a task are one sequence of elements, whatever their columns;
  * element i of it is added to lane i % FL_LANES, so that neither the vector width, nor where a block starts,
- * nor the number of threads changes a bit of the sum.
+ * nor the number of threads changes a bit of the sum. Floats that are added in double have digits to spare;
+ * doubles are summed in blocks counted from the start of the task, with rounding errors kept between them.
  */
 #ifndef FL_POINTWISE_H
 #define FL_POINTWISE_H
@@ -67,7 +68,12 @@ typedef struct {
             lane[j] = sum[j];                                                                                \
     }
 
+#define FL_SUMS_BLOCKS (FL_REAL_BITS == 64)
+#if FL_REAL_BITS == 64
+#define FL_ADD_VALUE ;
+#else
 #define FL_ADD_VALUE sum[j] += (double)value[group + j];
+#endif
 #define FL_POINTWISE_LOOPS(name, element, CALLED)                                                            \
     FL_POINTWISE_LOOP(name##_value, element, CALLED, value[i] = t.value;, FL_ADD_VALUE, FL_RUN)              \
     FL_POINTWISE_LOOP(name##_value_gradient, element, CALLED, value[i] = t.value;                            \
@@ -120,12 +126,16 @@ static void element_weights(pointwise_rows const *rows, ptrdiff_t position, ptrd
     ptrdiff_t const columns = rows->call->columns, row = position / columns;
     row_weights(rows->call, rows->first + row, (position + n - 1) / columns - row + 1,
                 columns == 1 ? weight : row_weight);
-    for (ptrdiff_t i = 0, r = 0, end = columns - position % columns; i < n && columns > 1;
-         i = end, end += columns, r++) {
-        ptrdiff_t const stop = end < n ? end : n;
-        for (ptrdiff_t k = i; k < stop; k += FL_WEIGHTS)
+    for (ptrdiff_t i = 0, r = 0; i < n && columns > 1; i = ++r * columns - position % columns) {
+        ptrdiff_t const left = columns < n - i ? columns : n - i;
+        double const w = row_weight[r];
+        double *const to = weight + i;
+        /* Few columns take no loop. */
+        for (int j = 0; j < FL_WEIGHTS; j++)
+            to[j] = w;
+        for (ptrdiff_t k = FL_WEIGHTS; k < left; k += FL_WEIGHTS)
             for (int j = 0; j < FL_WEIGHTS; j++)
-                weight[k + j] = row_weight[r];
+                to[k + j] = w;
     }
     for (int j = 0; j < FL_LANES; j++)
         weight[n + j] = 0;
@@ -146,13 +156,54 @@ static void add_weighted(double *lane, real const *value, double const *weight, 
         lane[j] = sum[j];
 }
 
+/* The values of a task that are not summed yet lie before the middle, and the next ones begin there, so that
+ * the loops write whole cache lines wherever their blocks start. */
+typedef struct {
+    real values[2 * FL_BLOCK + FL_LANES];
+    double weights[2 * FL_BLOCK + FL_LANES];
+    ptrdiff_t held;
+    long_lanes lanes;
+} open_block;
+
+/* Sums whole blocks, and at the end of the task the rest, n values having come. */
+static void sum_blocks(open_block *block, ptrdiff_t n, int weighted, int is_last) {
+    real *const value = block->values + FL_BLOCK;
+    double *const weight = block->weights + FL_BLOCK;
+    ptrdiff_t start = -block->held;
+    for (ptrdiff_t left; (left = n - start) >= FL_BLOCK || (is_last && left);) {
+        double term[FL_BLOCK], lane[FL_LANES];
+        ptrdiff_t const count = left < FL_BLOCK ? left : FL_BLOCK;
+#pragma omp simd
+        for (ptrdiff_t i = 0; i < (weighted ? count : 0); i++)
+            term[i] = weight[start + i] == 0 ? 0 : weight[start + i] * (double)value[start + i];
+        if (weighted)
+            sum_doubles_lanes(term, count, lane);
+        else
+            sum_block_lanes(value + start, count, lane);
+        add_run(lane, FL_LANES, &block->lanes);
+        start += count;
+    }
+    block->held = n - start;
+    if (block->held) {
+        memmove(value - block->held, value + start, (size_t)block->held * sizeof *value);
+        if (weighted)
+            memmove(weight - block->held, weight + start, (size_t)block->held * sizeof *weight);
+    }
+}
+
+/* Rows of few columns are summed by vectors that run across them. */
+#define FL_SUMMED_ACROSS 24
+
 /* The losses of rows that end in n elements from a position on; `open` is the sum of one that does not. */
 static void put_row_losses(pointwise_rows const *rows, ptrdiff_t position, ptrdiff_t n, real const *value,
                            double const *weight, double divisor, fl_sum *open) {
     double row_loss[FL_BLOCK];
     ptrdiff_t const columns = rows->call->columns, count = columns > FL_BLOCK ? 1 : n / columns;
-    for (ptrdiff_t r = 0; r < count && columns <= FL_BLOCK; r++)
-        row_loss[r] = columns == 1 ? (double)value[r] : sum_block(value + r * columns, columns);
+    if (1 < columns && columns <= FL_SUMMED_ACROSS)
+        sum_across(value, n, columns, row_loss);
+    else
+        for (ptrdiff_t r = 0; r < count && columns <= FL_BLOCK; r++)
+            row_loss[r] = columns == 1 ? (double)value[r] : sum_block(value + r * columns, columns);
     if (columns > FL_BLOCK) {
         fl_add(open, sum_block(value, n));
         if ((position + n) % columns)
@@ -176,8 +227,11 @@ static ptrdiff_t of_whole_rows(ptrdiff_t columns, ptrdiff_t position) {
 static double run_elements(pointwise_rows const *rows, ptrdiff_t start, ptrdiff_t end, int want_rows) {
     real true_scratch[FL_BLOCK], pred_scratch[FL_BLOCK], gradient_scratch[FL_BLOCK],
         hessian_scratch[FL_BLOCK];
-    real value[FL_BLOCK], scale[FL_BLOCK], class_weights[FL_BLOCK], parameter[FL_MAX_PARAMETERS];
-    double weight[FL_BLOCK + FL_LANES], lane[FL_LANES] = {0}, unused[FL_LANES], sum = 0;
+    real scale[FL_BLOCK], class_weights[FL_BLOCK], parameter[FL_MAX_PARAMETERS];
+    double lane[FL_LANES] = {0}, unused[FL_LANES];
+    open_block unsummed;
+    real *const value = unsummed.values + FL_BLOCK;
+    double *const weight = unsummed.weights + FL_BLOCK;
     fl_call const *const call = rows->call;
     pointwise_loops const *const loops = rows->loops;
     ptrdiff_t const columns = call->columns;
@@ -190,8 +244,10 @@ static double run_elements(pointwise_rows const *rows, ptrdiff_t start, ptrdiff_
                                  : want_gradient ? loops->value_gradient
                                                  : loops->value;
     ptrdiff_t const most = end - start < FL_BLOCK ? end - start : FL_BLOCK;
-    fl_sum open = {0, 0};
+    fl_sum open = {0, 0}, sum = {0, 0};
     ptrdiff_t turned = 0;
+    unsummed.held = 0;
+    memset(&unsummed.lanes, 0, FL_SUMS_BLOCKS ? sizeof unsummed.lanes : 0);
     real_parameters(call, 0, parameter);
     for (ptrdiff_t i = 0; i < most && want_gradient; i++)
         scale[i] = (real)rows->factor;
@@ -228,17 +284,24 @@ static double run_elements(pointwise_rows const *rows, ptrdiff_t start, ptrdiff_
         put_flat(call, &rows->hessian, position, n, hessian);
         if (want_hessian)
             continue;
-        if (each)
+        if (each && !FL_SUMS_BLOCKS)
             add_weighted(lane, value, weight, n);
         if (weighted && single) {
-            sum += weight[0] == 0 ? 0 : weight[0] * sum_lanes(lane);
+            double const part = FL_SUMS_BLOCKS ? sum_block(value, n) : sum_lanes(lane);
+            fl_add(&sum, weight[0] == 0 ? 0 : weight[0] * part);
             memset(lane, 0, sizeof lane);
         }
         if (want_rows)
             put_row_losses(rows, position, n, value, weight, loops->divide ? (double)columns : 1, &open);
+        if (FL_SUMS_BLOCKS && !(weighted && single))
+            sum_blocks(&unsummed, n, each, position + n == end);
     }
-    turn(lane, FL_LANES - turned % FL_LANES);
-    return sum + sum_lanes(lane);
+    if (FL_SUMS_BLOCKS)
+        end_runs(&unsummed.lanes, FL_LANES, lane);
+    else
+        turn(lane, FL_LANES - turned % FL_LANES);
+    fl_add(&sum, sum_lanes(lane));
+    return fl_value(sum);
 }
 
 /* Parts of a long row. */

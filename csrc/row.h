@@ -113,6 +113,10 @@ typedef struct {
             ptrdiff_t const start = in_turn ? step * FL_ROW_LANES : step;                                    \
             real const *const y_true = step < steps->whole ? steps->y_true + start : steps->true_rest;       \
             real const *const y_pred = step < steps->whole ? steps->y_pred + start : steps->pred_rest;       \
+            if (in_turn) {                                                                                   \
+                prefetch_ahead(y_true, FL_ROW_LANES);                                                        \
+                prefetch_ahead(y_pred, FL_ROW_LANES);                                                        \
+            }                                                                                                \
             _Pragma("omp simd") for (int j = 0; j < FL_ROW_LANES; j++) {                                     \
                 ptrdiff_t const i = in_turn ? j : place[j];                                                  \
                 fl_summands const t = element##_summands(FL_RESCALED(y_true[i], scales.y_true),              \

@@ -29,8 +29,10 @@ static real block_maximum(real const *z, ptrdiff_t n) {
 /* What is found of up to FL_TILE rows, or parts of a row: in each lane the largest term is held and the
  * others are added. */
 typedef struct {
+    real *kept; /* the terms, of the rows from first on; NULL: not needed */
+    ptrdiff_t first;
     exp_window window[FL_TILE];
-    double lane[FL_TILE][FL_PAIRS];
+    long_lanes lanes[FL_TILE]; /* pairs */
     real held[FL_TILE][FL_LANES], top[FL_TILE][FL_LANES];
     real maximum[FL_TILE], own[FL_TILE]; /* the largest logit, and its term */
     double others[FL_TILE];              /* the sum of the other terms */
@@ -38,32 +40,35 @@ typedef struct {
 
 /* Whole groups. */
 FL_INLINE void hold_groups_as(real const *z, ptrdiff_t n, real const *next, held_terms *terms, ptrdiff_t r,
-                              int const plain) {
+                              real *kept, int const plain) {
     exp_window const window = terms->window[r];
-    double sum[FL_PAIRS];
     real own[FL_LANES], most[FL_LANES];
-    for (int j = 0; j < FL_PAIRS; j++)
-        sum[j] = terms->lane[r][j];
     for (int j = 0; j < FL_LANES; j++) {
         own[j] = terms->held[r][j];
         most[j] = terms->top[r][j];
     }
-    for (ptrdiff_t group = 0; group < n; group += FL_LANES) {
-        real other[FL_LANES];
-        prefetch(next + group, FL_LANES);
+    for (ptrdiff_t start = 0, end; start < n; start = end) {
+        double sum[FL_PAIRS] = {0};
+        end = n - start < FL_RUN_TERMS * FL_LANES ? n : start + FL_RUN_TERMS * FL_LANES;
+        for (ptrdiff_t group = start; group < end; group += FL_LANES) {
+            real other[FL_LANES];
+            prefetch(next + group, FL_LANES);
+            prefetch_ahead(z + group, FL_LANES);
 #pragma omp simd
-        for (int j = 0; j < FL_LANES; j++) {
-            real const term = term_of(z[group + j], &window, plain);
-            other[j] = term > own[j] ? own[j] : term;
-            own[j] = term > own[j] ? term : own[j];
-            most[j] = z[group + j] > most[j] ? z[group + j] : most[j];
+            for (int j = 0; j < FL_LANES; j++) {
+                real const term = term_of(z[group + j], &window, plain);
+                other[j] = term > own[j] ? own[j] : term;
+                own[j] = term > own[j] ? term : own[j];
+                most[j] = z[group + j] > most[j] ? z[group + j] : most[j];
+                if (kept)
+                    kept[group + j] = term;
+            }
+#pragma omp simd
+            for (int j = 0; j < FL_PAIRS; j++)
+                sum[j] += (double)(other[j] + other[j + FL_PAIRS]);
         }
-#pragma omp simd
-        for (int j = 0; j < FL_PAIRS; j++)
-            sum[j] += (double)(other[j] + other[j + FL_PAIRS]);
+        add_run(sum, FL_PAIRS, &terms->lanes[r]);
     }
-    for (int j = 0; j < FL_PAIRS; j++)
-        terms->lane[r][j] = sum[j];
     for (int j = 0; j < FL_LANES; j++) {
         terms->held[r][j] = own[j];
         terms->top[r][j] = most[j];
@@ -71,18 +76,21 @@ FL_INLINE void hold_groups_as(real const *z, ptrdiff_t n, real const *next, held
 }
 
 /* Meanwhile as much is loaded from next on. */
-static void hold_groups(real const *z, ptrdiff_t n, real const *next, held_terms *terms, ptrdiff_t r) {
-    if (terms->window[r].plain)
-        hold_groups_as(z, n, next, terms, r, 1);
+static void hold_groups(real const *z, ptrdiff_t n, real const *next, held_terms *terms, ptrdiff_t r,
+                        real *kept) {
+    if (terms->window[r].plain && kept)
+        hold_groups_as(z, n, next, terms, r, kept, 1);
+    else if (terms->window[r].plain)
+        hold_groups_as(z, n, next, terms, r, NULL, 1);
     else
-        hold_groups_as(z, n, next, terms, r, 0);
+        hold_groups_as(z, n, next, terms, r, kept, 0);
 }
 
 static void hold_columns(fl_call const *call, ptrdiff_t row, ptrdiff_t start, ptrdiff_t end,
                          held_terms *terms, ptrdiff_t r) {
-    real scratch[FL_BLOCK], rest[FL_LANES];
-    for (int j = 0; j < FL_PAIRS; j++)
-        terms->lane[r][j] = 0;
+    real scratch[FL_BLOCK], rest[FL_LANES], rest_kept[FL_LANES];
+    real *const kept = terms->kept ? terms->kept + (row - terms->first) * call->columns : NULL;
+    terms->lanes[r] = (long_lanes){{0}, {0}};
     for (int j = 0; j < FL_LANES; j++) {
         terms->held[r][j] = 0;
         terms->top[r][j] = -INFINITY;
@@ -92,21 +100,28 @@ static void hold_columns(fl_call const *call, ptrdiff_t row, ptrdiff_t start, pt
         fl_block const block = {row, 1, column, n};
         real const *const z = view(call, &call->y_pred, block, scratch);
         real const *const labels = in_place(call, &call->y_true, block);
-        hold_groups(z, whole, labels ? labels : z, terms, r);
-        for (ptrdiff_t i = 0; i < FL_LANES && whole < n; i++)
+        hold_groups(z, whole, labels ? labels : z, terms, r, kept ? kept + column : NULL);
+        if (whole == n)
+            continue;
+        for (ptrdiff_t i = 0; i < FL_LANES; i++)
             rest[i] = whole + i < n ? z[whole + i] : -INFINITY;
-        if (whole < n)
-            hold_groups(rest, FL_LANES, rest, terms, r);
+        hold_groups(rest, FL_LANES, rest, terms, r, rest_kept);
+        if (kept)
+            memcpy(kept + column + whole, rest_kept, (size_t)(n - whole) * sizeof *kept);
     }
 }
 
-/* From lanes to rows: vectors run across rows. */
+/* From lanes to rows: vectors run across rows. The rounding errors of the sums are kept, since a row of equal
+ * terms would have them all of one sign. */
 static void join_held_lanes(held_terms *terms, ptrdiff_t rows) {
     real held[FL_LANES][FL_TILE], top[FL_LANES][FL_TILE];
+    double low[FL_TILE] = {0};
     transpose(terms->held[0], FL_LANES, rows, FL_LANES, held[0], FL_TILE);
     transpose(terms->top[0], FL_LANES, rows, FL_LANES, top[0], FL_TILE);
     for (ptrdiff_t r = 0; r < rows; r++) {
-        terms->others[r] = sum_half_lanes(terms->lane[r]);
+        double lane[FL_PAIRS];
+        end_runs(&terms->lanes[r], FL_PAIRS, lane);
+        terms->others[r] = sum_half_lanes(lane);
         terms->own[r] = 0;
         terms->maximum[r] = -INFINITY;
     }
@@ -114,10 +129,15 @@ static void join_held_lanes(held_terms *terms, ptrdiff_t rows) {
 #pragma omp simd
         for (ptrdiff_t r = 0; r < rows; r++) {
             real const term = held[lane][r], own = terms->own[r];
-            terms->others[r] += (double)(term > own ? own : term);
+            double const other = (double)(term > own ? own : term), before = terms->others[r];
+            double const sum = before + other, part = sum - before;
+            low[r] += (before - (sum - part)) + (other - part);
+            terms->others[r] = sum;
             terms->own[r] = term > own ? term : own;
             terms->maximum[r] = top[lane][r] > terms->maximum[r] ? top[lane][r] : terms->maximum[r];
         }
+    for (ptrdiff_t r = 0; r < rows; r++)
+        terms->others[r] += low[r];
 }
 
 /* Parts of a row that is longer than a task. */
@@ -168,6 +188,8 @@ static void hold_rows(fl_call const *call, ptrdiff_t row, ptrdiff_t rows, held_t
 static __attribute__((noinline)) void hold_row_again(fl_call const *call, ptrdiff_t row, ptrdiff_t r,
                                                      held_terms *terms) {
     held_terms again;
+    again.kept = terms->kept;
+    again.first = terms->first;
     again.window[0] = window_of(terms->maximum[r]);
     hold_rows(call, row, 1, &again);
     terms->window[r] = again.window[0];
@@ -193,6 +215,8 @@ static void softmax_rows(fl_call const *call, ptrdiff_t row, ptrdiff_t rows, cla
     held_terms terms;
     real limit[FL_TILE], scratch[FL_LANES];
     ptrdiff_t const few = call->columns < FL_LANES ? call->columns : FL_LANES;
+    terms.kept = out->kept;
+    terms.first = row;
     for (ptrdiff_t r = 0; r < rows; r++) {
         limit[r] = block_maximum(view(call, &call->y_pred, (fl_block){row + r, 1, 0, few}, scratch), few) +
                    R(FL_WINDOW_ROOM);
@@ -208,6 +232,8 @@ static void softmax_rows(fl_call const *call, ptrdiff_t row, ptrdiff_t rows, cla
     }
     softmax_entries(terms.maximum, terms.own, terms.others, rows, out);
 }
+
+enum { softmax_has_terms = 1 };
 
 static void softmax_terms(real const *z, ptrdiff_t n, class_rows const *rows, ptrdiff_t r, real *term) {
     exp_window const window = rows->window[r];
@@ -227,32 +253,39 @@ typedef struct {
 /* The sum of the terms of each row without the maximal ones, which are counted. */
 FL_INLINE void sum_tile(real const *z, ptrdiff_t columns, tile_windows const *windows, int const all_plain,
                         real *term, double *others, real *ties, class_rows const *rows) {
-    for (ptrdiff_t c = 0; c < columns; c++) {
-        real other[FL_TILE];
-        prefetch(rows->next_true + c * FL_TILE, FL_TILE);
-        prefetch(rows->next_pred + c * FL_TILE, FL_TILE);
+    long_lanes lanes = {{0}, {0}};
+    for (ptrdiff_t start = 0, end; start < columns; start = end) {
+        double sum[FL_TILE] = {0};
+        end = columns - start < FL_RUN_TERMS ? columns : start + FL_RUN_TERMS;
+        for (ptrdiff_t c = start; c < end; c++) {
+            real other[FL_TILE];
+            prefetch(rows->next_true + c * FL_TILE, FL_TILE);
+            prefetch(rows->next_pred + c * FL_TILE, FL_TILE);
 #pragma omp simd
-        for (int j = 0; j < FL_TILE; j++) {
-            real const x = z[c * FL_TILE + j], maximum = windows->maximum[j], d = x - maximum;
-            real e = plain_term(x, windows->offset[j], windows->floor[j]);
-            if (!all_plain) {
-                real const relative = fl_exp_biased(d, fl_difference_error(x, maximum, d));
-                e = windows->plain[j] == R(0) ? relative : e;
+            for (int j = 0; j < FL_TILE; j++) {
+                real const x = z[c * FL_TILE + j], maximum = windows->maximum[j], d = x - maximum;
+                real e = plain_term(x, windows->offset[j], windows->floor[j]);
+                if (!all_plain) {
+                    real const relative = fl_exp_biased(d, fl_difference_error(x, maximum, d));
+                    e = windows->plain[j] == R(0) ? relative : e;
+                }
+                term[c * FL_TILE + j] = e;
+                other[j] = x == maximum ? R(0) : e;
+                ties[j] += x == maximum ? R(1) : R(0);
             }
-            term[c * FL_TILE + j] = e;
-            other[j] = x == maximum ? R(0) : e;
-            ties[j] += x == maximum ? R(1) : R(0);
-        }
 #pragma omp simd
-        for (int j = 0; j < FL_TILE; j++)
-            others[j] += (double)other[j];
+            for (int j = 0; j < FL_TILE; j++)
+                sum[j] += (double)other[j];
+        }
+        add_run(sum, FL_TILE, &lanes);
     }
+    end_runs(&lanes, FL_TILE, others);
 }
 
 static void softmax_tile(fl_call const *call, real const *z, ptrdiff_t columns, real *term, class_rows *out) {
     tile_windows windows;
     real ties[FL_TILE] = {0}, own[FL_TILE];
-    double others[FL_TILE] = {0};
+    double others[FL_TILE];
     real wide = 0;
     (void)call;
     for (int j = 0; j < FL_TILE; j++)
@@ -284,10 +317,12 @@ static void softmax_tile(fl_call const *call, real const *z, ptrdiff_t columns, 
     softmax_entries(windows.maximum, own, others, FL_TILE, out);
 }
 
-FL_INLINE fl_class softmax_class(real z, real term, class_rows const *rows, ptrdiff_t k) {
-    return (fl_class){.log_probability = -((rows->maximum[k] - z) + rows->log_sum[k]),
-                      .own = term * rows->inverse[k],
-                      .clipped = 0};
+FL_INLINE fl_class softmax_class(real z, real term, int const has_term, class_rows const *rows, ptrdiff_t k) {
+    real const x = -((rows->maximum[k] - z) + rows->log_sum[k]);
+    real const p = has_term ? term * rows->inverse[k] : fl_exp_expm1(x).exp;
+    return (fl_class){.log_probability = x,
+                      .probability = p,
+                      .complement = z == rows->maximum[k] ? rows->complement[k] : R(1) - p};
 }
 
 /* The chain rule: with b = y*slope of this class and B, C the sums of slope and curvature,
@@ -299,11 +334,11 @@ FL_INLINE fl_class softmax_class(real z, real term, class_rows const *rows, ptrd
  */
 FL_INLINE fl_element softmax_derivatives(real y, real z, fl_class class, fl_term term, class_rows const *rows,
                                          ptrdiff_t k) {
-    real const complement = rows->complement[k];
-    real const p = class.own, q = z == rows->maximum[k] ? complement : R(1) - p;
+    (void)z;
+    real const p = class.probability, q = class.complement;
     real const b = y == R(0) ? R(0) : y * term.slope, c = y == R(0) ? R(0) : y * term.curvature;
     real const slope = rows->slope[k], curvature = rows->curvature[k];
     return (fl_element){.value = R(0),
-                        .gradient = b * q - p * (slope - b),
+                        .gradient = (y == R(0) ? R(0) : b * q) - p * (slope - b),
                         .hessian = c * q * q + (curvature - c) * p * p - slope * p * q};
 }

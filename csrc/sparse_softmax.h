@@ -13,64 +13,81 @@
 #ifndef FL_SPARSE_SOFTMAX_H
 #define FL_SPARSE_SOFTMAX_H
 
-/* Whole groups: the terms are added to the lanes; `top` is their largest logit. */
-FL_INLINE void add_groups_as(real const *z, ptrdiff_t n, exp_window const *window, double *lane, real *top,
-                             int const plain) {
-    double sum[FL_PAIRS];
+/* Whole groups: the terms are added to the lanes, and kept unless that is NULL; `top` is their largest logit.
+ */
+FL_INLINE void add_groups_as(real const *z, ptrdiff_t n, exp_window const *window, long_lanes *lanes,
+                             real *top, real *kept, int const plain) {
     real most[FL_LANES];
-    for (int j = 0; j < FL_PAIRS; j++)
-        sum[j] = lane[j];
     for (int j = 0; j < FL_LANES; j++)
         most[j] = top[j];
-    for (ptrdiff_t group = 0; group < n; group += FL_LANES) {
-        real term[FL_LANES];
+    for (ptrdiff_t start = 0, end; start < n; start = end) {
+        double sum[FL_PAIRS] = {0};
+        end = n - start < FL_RUN_TERMS * FL_LANES ? n : start + FL_RUN_TERMS * FL_LANES;
+        for (ptrdiff_t group = start; group < end; group += FL_LANES) {
+            real term[FL_LANES];
+            prefetch_ahead(z + group, FL_LANES);
 #pragma omp simd
-        for (int j = 0; j < FL_LANES; j++) {
-            term[j] = term_of(z[group + j], window, plain);
-            most[j] = z[group + j] > most[j] ? z[group + j] : most[j];
+            for (int j = 0; j < FL_LANES; j++) {
+                term[j] = term_of(z[group + j], window, plain);
+                most[j] = z[group + j] > most[j] ? z[group + j] : most[j];
+                if (kept)
+                    kept[group + j] = term[j];
+            }
+#pragma omp simd
+            for (int j = 0; j < FL_PAIRS; j++)
+                sum[j] += (double)(term[j] + term[j + FL_PAIRS]);
         }
-#pragma omp simd
-        for (int j = 0; j < FL_PAIRS; j++)
-            sum[j] += (double)(term[j] + term[j + FL_PAIRS]);
+        add_run(sum, FL_PAIRS, lanes);
     }
-    for (int j = 0; j < FL_PAIRS; j++)
-        lane[j] = sum[j];
     for (int j = 0; j < FL_LANES; j++)
         top[j] = most[j];
 }
 
-static void add_groups(real const *z, ptrdiff_t n, exp_window const *window, double *lane, real *top) {
-    if (window->plain)
-        add_groups_as(z, n, window, lane, top, 1);
+static void add_groups(real const *z, ptrdiff_t n, exp_window const *window, long_lanes *lanes, real *top,
+                       real *kept) {
+    if (window->plain && kept)
+        add_groups_as(z, n, window, lanes, top, kept, 1);
+    else if (window->plain)
+        add_groups_as(z, n, window, lanes, top, NULL, 1);
     else
-        add_groups_as(z, n, window, lane, top, 0);
+        add_groups_as(z, n, window, lanes, top, kept, 0);
 }
 
 /* Groups with logits left out, whose terms are then 0: the label's, and the last one of a part. */
 typedef struct {
-    ptrdiff_t count;
-    real z[2 * FL_LANES];
+    ptrdiff_t count, place[2], size[2]; /* size: the last one is not full */
+    real z[2][FL_LANES];
 } odd_groups;
 
-static void keep_group(odd_groups *odd, real const *z, ptrdiff_t n, ptrdiff_t skip) {
-    real *const to = odd->z + odd->count;
+static void put_aside(odd_groups *odd, real const *z, ptrdiff_t place, ptrdiff_t n, ptrdiff_t skip) {
+    ptrdiff_t const k = odd->count++;
+    odd->place[k] = place;
+    odd->size[k] = n;
     for (ptrdiff_t i = 0; i < FL_LANES; i++)
-        to[i] = i < n && i != skip ? z[i] : -INFINITY;
-    odd->count += FL_LANES;
+        odd->z[k][i] = i < n && i != skip ? z[i] : -INFINITY;
 }
 
-/* n logits but for the one at skip, if that is one of them. */
-static void add_terms(real const *z, ptrdiff_t n, ptrdiff_t skip, exp_window const *window, double *lane,
-                      real *top, odd_groups *odd) {
+static void add_odd_groups(odd_groups const *odd, exp_window const *window, long_lanes *lanes, real *top,
+                           real *kept) {
+    real term[2][FL_LANES];
+    add_groups(odd->z[0], odd->count * FL_LANES, window, lanes, top, kept ? term[0] : NULL);
+    for (ptrdiff_t k = 0; k < odd->count && kept; k++)
+        memcpy(kept + odd->place[k], term[k], (size_t)odd->size[k] * sizeof *kept);
+}
+
+/* n logits from a place on, but for the one at skip, if that is one of them. */
+static void add_terms(real const *z, ptrdiff_t place, ptrdiff_t n, ptrdiff_t skip, exp_window const *window,
+                      long_lanes *lanes, real *top, real *kept, odd_groups *odd) {
     ptrdiff_t const whole = n - n % FL_LANES;
     ptrdiff_t const own = skip < 0 || skip >= whole ? whole : skip - skip % FL_LANES;
-    add_groups(z, own, window, lane, top);
+    ptrdiff_t const after = own + FL_LANES;
+    add_groups(z, own, window, lanes, top, kept ? kept + place : NULL);
     if (own < whole) {
-        keep_group(odd, z + own, FL_LANES, skip - own);
-        add_groups(z + own + FL_LANES, whole - own - FL_LANES, window, lane, top);
+        put_aside(odd, z + own, place + own, FL_LANES, skip - own);
+        add_groups(z + after, whole - after, window, lanes, top, kept ? kept + place + after : NULL);
     }
     if (whole < n)
-        keep_group(odd, z + whole, n - whole, skip - whole);
+        put_aside(odd, z + whole, place + whole, n - whole, skip - whole);
 }
 
 /* Rows of few classes share a block and its window, so that one vector loop runs over all of them. */
@@ -93,6 +110,7 @@ typedef struct {
     exp_window window;
     double *sum;
     real *top;
+    real *kept; /* the terms, for the gradient; NULL: to be taken again */
     real inverse, scale, own;
 } sparse_parts;
 
@@ -104,7 +122,8 @@ static ptrdiff_t end_of_part(sparse_parts const *parts, ptrdiff_t start) {
 static void sum_part(void *argument, ptrdiff_t index) {
     sparse_parts *const parts = argument;
     real scratch[FL_BLOCK], top[FL_LANES];
-    double lane[FL_PAIRS] = {0};
+    double lane[FL_PAIRS];
+    long_lanes lanes = {{0}, {0}};
     odd_groups odd;
     ptrdiff_t const start = parts->start + index * FL_TASK_ELEMENTS, end = end_of_part(parts, start);
     ptrdiff_t const step = parts->logits.is_direct ? FL_TASK_ELEMENTS : FL_BLOCK;
@@ -113,10 +132,11 @@ static void sum_part(void *argument, ptrdiff_t index) {
         top[j] = -INFINITY;
     for (ptrdiff_t column = start; column < end; column += step) {
         ptrdiff_t const n = end - column < step ? end - column : step;
-        add_terms(view_flat(parts->call, &parts->logits, parts->base + column, n, scratch), n,
-                  parts->label - column, &parts->window, lane, top, &odd);
+        add_terms(view_flat(parts->call, &parts->logits, parts->base + column, n, scratch), column, n,
+                  parts->label - column, &parts->window, &lanes, top, parts->kept, &odd);
     }
-    add_groups(odd.z, odd.count, &parts->window, lane, top);
+    add_odd_groups(&odd, &parts->window, &lanes, top, parts->kept);
+    end_runs(&lanes, FL_PAIRS, lane);
     parts->sum[index] = sum_half_lanes(lane);
     parts->top[index] = block_maximum(top, FL_LANES);
 }
@@ -200,22 +220,37 @@ static void scale_groups(real const *z, ptrdiff_t n, exp_window const *window, r
         scale_groups_as(z, n, window, inverse, scale, gradient, 0);
 }
 
+static void scale_terms(real const *term, ptrdiff_t n, real inverse, real scale, real *gradient) {
+#pragma omp simd
+    for (ptrdiff_t i = 0; i < n; i++)
+        gradient[i] = scale * (inverse * term[i]);
+}
+
+static void scale_logits(sparse_parts const *parts, ptrdiff_t column, ptrdiff_t n, real *gradient) {
+    real scratch[FL_BLOCK], group[FL_LANES];
+    ptrdiff_t const whole = n - n % FL_LANES;
+    real const *const z = view_flat(parts->call, &parts->logits, parts->base + column, n, scratch);
+    scale_groups(z, whole, &parts->window, parts->inverse, parts->scale, gradient);
+    if (whole == n)
+        return;
+    for (ptrdiff_t i = 0; i < FL_LANES; i++)
+        group[i] = z[whole + i < n ? whole + i : n - 1];
+    scale_groups(group, FL_LANES, &parts->window, parts->inverse, parts->scale, group);
+    memcpy(gradient + whole, group, (size_t)(n - whole) * sizeof *group);
+}
+
 static void put_part(void *argument, ptrdiff_t index) {
     sparse_parts const *const parts = argument;
-    real scratch[FL_BLOCK], gradient_scratch[FL_BLOCK], group[FL_LANES];
+    real gradient_scratch[FL_BLOCK];
     ptrdiff_t const start = parts->start + index * FL_TASK_ELEMENTS, end = end_of_part(parts, start);
     for (ptrdiff_t column = start; column < end; column += FL_BLOCK) {
-        ptrdiff_t const n = end - column < FL_BLOCK ? end - column : FL_BLOCK, whole = n - n % FL_LANES;
+        ptrdiff_t const n = end - column < FL_BLOCK ? end - column : FL_BLOCK;
         ptrdiff_t const place = parts->base + column, label = parts->label - column;
-        real const *const z = view_flat(parts->call, &parts->logits, place, n, scratch);
         real *const gradient = target_flat(parts->call, &parts->gradient, place, n, gradient_scratch);
-        scale_groups(z, whole, &parts->window, parts->inverse, parts->scale, gradient);
-        if (whole < n) {
-            for (ptrdiff_t i = 0; i < FL_LANES; i++)
-                group[i] = z[whole + i < n ? whole + i : n - 1];
-            scale_groups(group, FL_LANES, &parts->window, parts->inverse, parts->scale, group);
-            memcpy(gradient + whole, group, (size_t)(n - whole) * sizeof *group);
-        }
+        if (parts->kept)
+            scale_terms(parts->kept + column, n, parts->inverse, parts->scale, gradient);
+        else
+            scale_logits(parts, column, n, gradient);
         if (label >= 0 && label < n)
             gradient[label] = parts->own;
         put_flat(parts->call, &parts->gradient, place, n, gradient);
@@ -354,6 +389,8 @@ static void run_sparse_softmax(fl_call const *call, ptrdiff_t first, ptrdiff_t l
         return;
     }
     real_parameters(call, 0, parameter);
+    int const keeps = call->gradient.data && !is_short;
+    real *const kept = keeps ? memory_for_terms(call, last - first < step ? last - first : step) : NULL;
     for (ptrdiff_t row = first; row < last; row += step) {
         ptrdiff_t const rows = last - row < step ? last - row : step;
         ptrdiff_t const position = (row - first) * columns;
@@ -366,6 +403,7 @@ static void run_sparse_softmax(fl_call const *call, ptrdiff_t first, ptrdiff_t l
         for (ptrdiff_t r = 0; r < rows && !is_short; r++) {
             parts.base = position + r * columns;
             parts.label = label[r];
+            parts.kept = kept ? kept + r * columns : NULL;
             sums.own[r] = sums.others[r] = 1;
             if (label[r] >= 0)
                 sum_long_row(&parts, &sums, r);
@@ -378,7 +416,7 @@ static void run_sparse_softmax(fl_call const *call, ptrdiff_t first, ptrdiff_t l
         }
         if (far)
             find_far_labels(&parts, position, rows, label, &sums, log_probability);
-        loops->terms(log_probability, rows, parameter, value, slope, curvature);
+        loops->terms(log_probability, sums.own, sums.others, rows, parameter, value, slope, curvature);
         for (ptrdiff_t r = 0; r < rows; r++)
             row_loss[r] = weight[r] == 0 ? 0 : weight[r] * (double)value[r];
         put_losses(call, row, rows, row_loss);
@@ -406,6 +444,7 @@ static void run_sparse_softmax(fl_call const *call, ptrdiff_t first, ptrdiff_t l
         for (ptrdiff_t r = 0; r < rows; r++) {
             parts.base = position + r * columns;
             parts.label = label[r];
+            parts.kept = kept ? kept + r * columns : NULL;
             parts.window = sums.window[r];
             parts.inverse = inverse[r];
             parts.scale = scale[r];
@@ -416,6 +455,7 @@ static void run_sparse_softmax(fl_call const *call, ptrdiff_t first, ptrdiff_t l
                 put_hidden_row(&parts);
         }
     }
+    free(kept);
 }
 
 #endif

@@ -62,6 +62,24 @@ FL_INLINE uint16_t bfloat_from_float(float value) {
     return (uint16_t)((bits & 0x7fffffffu) > 0x7f800000u ? (bits >> 16) | 0x40u : rounded);
 }
 
+/* A real as a float that rounds to a half as the real itself does: what float has no digits for is kept in
+ * the last bit (rounding to odd), so that nothing is rounded to nearest twice. */
+FL_INLINE float float_for_half(real value) {
+    float near = (float)value;
+#if FL_REAL_BITS == 64
+    uint32_t bits;
+    memcpy(&bits, &near, sizeof bits);
+    bits -= fl_abs((double)near) > fl_abs(value);
+    bits |= (double)near != value;
+    memcpy(&near, &bits, sizeof near);
+#endif
+    return near;
+}
+
+FL_INLINE uint16_t half_from_real(real value) { return half_from_float(float_for_half(value)); }
+
+FL_INLINE uint16_t bfloat_from_real(real value) { return bfloat_from_float(float_for_half(value)); }
+
 /* Groups of binary16 to contiguous reals and back, by the instructions of targets that have them; return how
  * many elements that were. They agree with the functions above. */
 #if defined(__F16C__)
@@ -81,13 +99,13 @@ typedef float float_group __attribute__((vector_size(FL_GROUP * sizeof(float))))
     }
 
 static ptrdiff_t store_halves(char *to, real const *restrict from, ptrdiff_t n) {
-    typedef real group __attribute__((vector_size(FL_GROUP * sizeof(real))));
     ptrdiff_t i = 0;
     for (; i + FL_GROUP <= n; i += FL_GROUP) {
-        group value;
-        memcpy(&value, from + i, sizeof value);
-        __m256 const rounded = (__m256) __builtin_convertvector(value, float_group);
-        _mm_storeu_si128((void *)(to + 2 * i), _mm256_cvtps_ph(rounded, _MM_FROUND_TO_NEAREST_INT));
+        float value[FL_GROUP];
+        for (int j = 0; j < FL_GROUP; j++)
+            value[j] = float_for_half(from[i + j]);
+        __m128i const rounded = _mm256_cvtps_ph(_mm256_loadu_ps(value), _MM_FROUND_TO_NEAREST_INT);
+        _mm_storeu_si128((void *)(to + 2 * i), rounded);
     }
     return i;
 }
@@ -127,6 +145,10 @@ static ptrdiff_t store_halves(char *to, real const *from, ptrdiff_t n) {
             FL_COPY_RUN(type, to_stride, from_stride, reversed)                                              \
         else if (to_stride == step && from_stride == 2 * step)                                               \
             FL_COPY_RUN(type, step, 2 * step, )                                                              \
+        else if (to_stride == step && from_stride == -step)                                                  \
+            FL_COPY_RUN(type, step, -step, )                                                                 \
+        else if (to_stride == -step && from_stride == step)                                                  \
+            FL_COPY_RUN(type, -step, step, )                                                                 \
         else                                                                                                 \
             FL_COPY_RUN(type, to_stride, from_stride, )                                                      \
     }
@@ -272,8 +294,8 @@ static void store(char *to, real const *restrict from, ptrdiff_t stride, ptrdiff
     switch (storage) {
         FL_STORE_AS(FL_FLOAT32, float, (float))
         FL_STORE_AS(FL_FLOAT64, double, (double))
-        FL_STORE_AS(FL_FLOAT16, uint16_t, half_from_float)
-        FL_STORE_AS(FL_BFLOAT16, uint16_t, bfloat_from_float)
+        FL_STORE_AS(FL_FLOAT16, uint16_t, half_from_real)
+        FL_STORE_AS(FL_BFLOAT16, uint16_t, bfloat_from_real)
     default:
         return;
     }

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Write docs/losses: a page for each family, from the docstrings of its losses, their plots and measured errors.
 
-Losses whose errors are not in docs/losses/accuracy.json yet are measured. Needs the extras plot and test.
+The errors are those that docs/accuracy.py measured. Needs the extras plot and test.
 """
 
 import argparse
@@ -9,7 +9,6 @@ import functools
 import inspect
 import io
 import itertools
-import json
 import re
 import sys
 import textwrap
@@ -17,13 +16,12 @@ from pathlib import Path
 
 import numpy as np
 
+import accuracy
 import fastloss as fl
 from fastloss import _kernels
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "docs" / "losses"
-ACCURACY = FOLDER / "accuracy.json"
-OUTPUTS = {"value": "value", "gradient": "gradient", "hessian": "Hessian"}
 SECTIONS = "Formula|Args|Shapes|Raises|Accuracy|Example|References"
 
 # What plots show, by the words that a loss describes its arguments with: values of y_true, the range of y_pred.
@@ -59,12 +57,8 @@ SETTINGS = {
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--measure", action="store_true", help="measure the errors of every loss again")
-    options = parser.parse_args()
-    accuracy = measured({} if options.measure else read_accuracy())
-    ACCURACY.write_text(json.dumps(accuracy, indent=1) + "\n", encoding="ascii")
-    files = {**pages(accuracy), **{plot_name(cls): plot(cls) for cls in fl.losses.native_classes() if is_drawn(cls)}}
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    files = {**pages(accuracy.read()), **{plot_name(cls): plot(cls) for cls in fl.losses.native_classes() if is_drawn(cls)}}
     for path in FOLDER.iterdir():
         if path.suffix in (".md", ".svg") and path.name not in files:
             path.unlink()
@@ -72,23 +66,19 @@ def main():
         (FOLDER / name).write_text(text, encoding="utf-8")
 
 
-def read_accuracy():
-    return json.loads(ACCURACY.read_text(encoding="ascii")) if ACCURACY.exists() else {}
-
-
 # Pages
 
 
-def pages(accuracy):
+def pages(measured):
     """{name of the file: text}"""
     families = {}
     for cls in fl.losses.native_classes():
         families.setdefault(sys.modules[cls.__module__], []).append(cls)
-    out = {"README.md": index(families, accuracy)}
+    out = {"README.md": index(families)}
     for module, classes in families.items():
         parts = [f"# {family(classes[0]).capitalize()}", f"{module.__doc__} Back to [all losses](README.md)."]
         for cls in classes:
-            parts += section(cls, accuracy["losses"].get(cls.__name__, {}))
+            parts += section(cls, [found for found in measured["losses"].values() if found["class"] == cls.__name__])
         out[f"{family(classes[0])}.md"] = "\n\n".join(parts) + "\n"
     return out
 
@@ -97,7 +87,7 @@ def family(cls):
     return cls.__module__.rpartition(".")[2]
 
 
-def index(families, accuracy):
+def index(families):
     rows = ["| class | function | aliases | family | Hessian | from logits | |", "|---|---|---|---|---|---|---|"]
     for cls in itertools.chain(*families.values()):
         cells = (
@@ -118,12 +108,8 @@ def index(families, accuracy):
         f"## {fl.Loss.__name__}",
         *itertools.chain(*described(fl.Loss).values()),
         "## Accuracy",
-        "The tables of errors hold the worst relative error over the samples of the tests, from 1e-30 to 1e30 and around "
-        f"every kink and bound, on every instruction set at hand ({', '.join(accuracy['instruction_sets'])}), against "
-        "references computed with 50 digits. As in the tests, an error is relative to the result, or to the sum of its "
-        "absolute terms where they cancel whoever computes them, and elements within half an ulp of a jump are left out; "
-        "what any implementation loses by first rounding epsilon, or a difference or product of inputs, is taken off, and "
-        "where that matters the whole error is in brackets.",
+        "The tables of errors hold the largest error in ulp that [accuracy](../accuracy.md) shows; in brackets, where it is "
+        "more, the one without the allowance for terms that cancel whoever computes them.",
     ]) + "\n"
 
 
@@ -192,84 +178,14 @@ def linked(name):
 
 
 def table(errors):
-    """`errors`: {arguments: {dtype: {output: (error, the whole error)}}}"""
-    outputs = list(next(iter(next(iter(errors.values())).values())))
-    lines = [f"| | {' | '.join(OUTPUTS[name] for name in outputs)} |", "|---|" + "--:|" * len(outputs)]
-    for arguments, by_dtype in errors.items():
-        for dtype, found in by_dtype.items():
-            title = f"{dtype}, `{arguments}`" if arguments else dtype
-            lines.append(f"| {title} | {' | '.join(cell(*found[name]) for name in outputs)} |")
+    """Of what was measured of the cases of a loss, in ulp."""
+    outputs = list(errors[0]["float32"])
+    lines = [f"| ulp | {' | '.join(accuracy.OUTPUTS[name] for name in outputs)} |", "|---|" + "--:|" * len(outputs)]
+    for found in errors:
+        for dtype in accuracy.DTYPES:
+            title = f"{dtype}, `{found['arguments']}`" if found["arguments"] else dtype
+            lines.append(f"| {title} | {' | '.join(accuracy.cell(found[dtype][name]) for name in outputs)} |")
     return "\n".join(lines)
-
-
-def cell(error, whole):
-    error, whole = (f"{x:.1e}" if x else "0" for x in (error, whole))
-    return error if error == whole else f"{error} ({whole})"
-
-
-# Errors
-
-
-def measured(known):
-    """The errors that are known, and those of the other losses: {class: {arguments: what `table` takes}}."""
-    sys.path.insert(0, str(ROOT / "tests"))
-    from cases import CASES, STRUCTURED
-
-    sets = _kernels.isas()
-    old = known["losses"] if known.get("instruction_sets") == sets else {}
-    losses = {}
-    for case in (CASES | STRUCTURED).values():
-        found = old.get(case.loss, {}).get(arguments(case)) or worst_errors(case, sets)
-        losses.setdefault(case.loss, {})[arguments(case)] = found
-    return {"instruction_sets": sets, "losses": losses}
-
-
-def arguments(case):
-    """Those that select the case."""
-    return ", ".join(f"{name}={value!r}" for name, value in getattr(case, "fixed", {}).items())
-
-
-def worst_errors(case, sets):
-    """{dtype: {output: (error, the whole error)}}"""
-    from cases import CASES
-    from exact import relative_errors
-
-    used = _kernels.get_isa()
-    errors = {dtype: {} for dtype in ("float32", "float64")}
-    for dtype, isa, index in itertools.product(errors, sets, range(len(case.parameters))):
-        _kernels.set_isa(isa)
-        for name, result, exact, blur, strict in (results if case.name in CASES else structured_results)(case, index, dtype):
-            new = [relative_errors(result, exact, dtype, blur, s).max(initial=0) for s in (strict, True)]
-            old = errors[dtype].get(name, (0, 0))
-            errors[dtype][name] = [max(float(f"{x:.1e}"), y) for x, y in zip(new, old, strict=True)]
-    _kernels.set_isa(used)
-    return errors
-
-
-def results(case, index, dtype):
-    """(output, result, exact result, and the last arguments of `relative_errors`) by every way to have the output."""
-    from exact import samples
-    from test_values import layouts
-
-    parameters = case.parameters[index]
-    function, loss = case.function(parameters), case.make(parameters, reduction=None)
-    for sample, exact in samples(case.name, index, dtype, seed=0):
-        ways = [(["value"], lambda *inputs: [function(*inputs)]), (["value", "gradient"], loss.value_and_grad)]
-        ways += [(["gradient", "hessian"], loss.grad_and_hess)] if "hessian" in exact else []
-        for names, call in ways:
-            for y_true, y_pred, expected in layouts(case, sample, {name: exact[name] for name in names}, names):
-                for name, result in zip(names, call(y_true, y_pred), strict=True):
-                    yield name, result, expected[name], case.blur, sample.strict
-
-
-def structured_results(case, index, dtype):
-    """The same for losses whose samples are more than a row."""
-    from test_structured import exact_samples
-
-    loss = case.make(case.parameters[index], reduction=None)
-    for y_true, y_pred, *expected in exact_samples(case.name, index, dtype, seed=0):
-        for name, result, exact in zip(OUTPUTS, loss.value_and_grad(y_true, y_pred), expected, strict=False):
-            yield name, result, exact, 0.5, dtype == "float32"
 
 
 # Plots
@@ -291,7 +207,7 @@ def plot(cls):
     import matplotlib
     from matplotlib.figure import Figure
 
-    variants, outputs = cls.variants(), list(OUTPUTS)[: 3 if cls.has_hessian else 2]
+    variants, outputs = cls.variants(), list(accuracy.OUTPUTS)[: 3 if cls.has_hessian else 2]
     with matplotlib.rc_context({**matplotlib.rcParamsDefault, **SETTINGS}):
         figure = Figure(figsize=(2.6 * len(outputs), 0.4 + 2 * len(variants)), layout="constrained")
         grid = figure.subplots(len(variants), len(outputs), squeeze=False)
@@ -306,7 +222,7 @@ def plot(cls):
                 axes.spines[["top", "right"]].set_visible(False)
                 axes.set_xlabel(f"y_pred ({loss.prediction})" if len(variants) > 1 else "y_pred")
         for axes, name in zip(grid[0], outputs, strict=True):
-            axes.set_title(OUTPUTS[name], fontsize="medium")
+            axes.set_title(accuracy.OUTPUTS[name], fontsize="medium")
         handles, labels = grid[0, 0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)
         file = io.StringIO()

@@ -98,15 +98,16 @@ def samples(name, variant, dtype, seed):
     ]
 
 
-def relative_errors(actual, exact, dtype, blur=0.5, strict=False):
-    """The error of each element of `actual` against the PACKED array `exact`, relative to its scale; inf where it is wrong.
+def ulp_errors(actual, exact, dtype, blur=0.5, strict=False, relative=False):
+    """The error of each element of `actual` against the PACKED array `exact`, in ulp of its scale; inf where it is wrong.
 
-    What no implementation can avoid is taken off first: unit roundoff * condition (unless `strict`), and two of the smallest
-    subnormals for a result below the smallest normal number. inf stands for anything above the largest number. Elements
-    closer to a jump than `blur` epsilons, but not on it, are left out: their error is 0.
+    `relative`: to the scale itself, but for results below the smallest normal number two of the smallest subnormals.
+    What no implementation can avoid is taken off first: unit roundoff * condition (unless `strict`). inf stands for
+    anything above the largest number. Elements closer to a jump than `blur` epsilons, but not on it, are left out: their
+    error is 0.
     """
     limits = ml_dtypes.finfo(dtype)
-    largest, epsilon = float(limits.max), float(limits.eps)
+    largest, epsilon, least = (float(x) for x in (limits.max, limits.eps, limits.smallest_subnormal))
     with np.errstate(all="ignore"):
         got = actual.astype(np.float64)
         size = np.abs(exact["hi"])
@@ -114,19 +115,28 @@ def relative_errors(actual, exact, dtype, blur=0.5, strict=False):
         infinite = np.isinf(got) & (np.sign(got) == np.sign(exact["hi"]))
         error = np.where(infinite, np.maximum(largest - size, 0), error)
         excused = 0 if strict else epsilon / 2 * exact["condition"]
-        excused += np.where(size < float(limits.smallest_normal), 2 * float(limits.smallest_subnormal), 0)
-        error = np.where((error <= excused) & (error < np.inf), 0, (error - excused) / exact["scale"])
+        excused += np.where(relative & (size < float(limits.smallest_normal)), 2 * least, 0)
+        _, exponent = np.frexp(np.clip(exact["scale"], least, largest))
+        unit = exact["scale"] if relative else np.maximum(np.ldexp(epsilon, exponent - 1), least)
+        error = np.where((error <= excused) & (error < np.inf), 0, (error - excused) / unit)
     left_out = (exact["margin"] > 0) & (exact["margin"] < blur * epsilon)
     left_out |= np.isnan(got) & np.isnan(exact["hi"])
     return np.where(left_out, 0, np.nan_to_num(error, nan=np.inf, posinf=np.inf))
 
 
-def assert_close(actual, exact, dtype, bound, blur=0.5, strict=False, **inputs):
+def without_excuses(exact):
+    """The PACKED array with every error relative to the result itself."""
+    plain = exact.copy()
+    plain["scale"], plain["condition"] = np.abs(exact["hi"]), 0
+    return plain
+
+
+def assert_close(actual, exact, dtype, ulps, blur=0.5, strict=False, **inputs):
     """Compares `actual` with the PACKED array `exact`, and shows the worst element with its `inputs`."""
     actual = np.asarray(actual)
     assert actual.shape == exact.shape, f"shape {actual.shape}, expected {exact.shape}"
-    errors = relative_errors(actual, exact, dtype, blur, strict)
-    good = errors <= bound
+    errors = ulp_errors(actual, exact, dtype, blur, strict)
+    good = errors <= ulps
     if good.all():
         return
     worst = np.unravel_index(np.argmax(errors), good.shape)
@@ -136,6 +146,6 @@ def assert_close(actual, exact, dtype, bound, blur=0.5, strict=False, **inputs):
         shown[name] = array[worst[: array.ndim]] if array.ndim else array[()]
     raise AssertionError(
         f"{np.count_nonzero(~good)} of {good.size} elements are off; worst at {tuple(map(int, worst))}: "
-        f"got {float(actual[worst])!r}, exact {exact['hi'][worst]!r}, relative error {errors[worst]:.3g} where {bound:.3g} "
-        f"is allowed (scale {exact['scale'][worst]:.3g}, {np.dtype(dtype).name}); inputs {shown}"
+        f"got {float(actual[worst])!r}, exact {exact['hi'][worst]!r}, off by {errors[worst]:.3g} ulp where {ulps:.3g} "
+        f"are allowed (scale {exact['scale'][worst]:.3g}, {np.dtype(dtype).name}); inputs {shown}"
     )

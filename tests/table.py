@@ -42,8 +42,23 @@ class Bad(NamedTuple):
     value: Any
 
 
+# ulp of each element, or of the sum of its absolute terms where these cancel whoever computes them
+PROMISED = 4
+
+
+class Bounds:
+    """Of the errors of a case, in ulp."""
+
+    def bound(self, output):
+        return self.ulps.get(output, PROMISED)
+
+    def bound_of_sum(self, output):
+        """Of a sum of elements, or an element times a factor: its ulp may be half as large, and it is rounded itself."""
+        return 2 * self.bound(output) + 2
+
+
 @dataclass(frozen=True)
-class LossCase:
+class LossCase(Bounds):
     name: str  # row of the registry
     loss: str  # class in fastloss.losses
     handle: str  # function in fastloss.losses
@@ -59,10 +74,13 @@ class LossCase:
     soft_labels: bool = False  # labels between 0 and 1 are probabilities
     convert: Callable = np.asarray  # labels as the formula sees them, given those of the whole call
     blur: float = 0.5  # a jump may be missed by this many epsilons: one rounding of a difference
-    bound: dict = field(default_factory=lambda: {"float32": 1e-6, "float64": 1e-14})
+    ulps: dict = field(default_factory=dict)  # {output: bound of its error} where that is not PROMISED
+    because: str = ""  # why it is not
+    cancels: str = ""  # which terms cancel, or what is rounded before, where errors are more than that of the result itself
     true_bounds: tuple = (-INF, INF)  # what elements of y_true and y_pred may be
     pred_bounds: tuple = (-INF, INF)
     class_weight: str = ""  # the argument that gives the element the weight of its column
+    at_zero: dict = field(default_factory=dict)  # {output: its elementary function of y_pred where y_true is 0, in NumPy}
     specials: tuple = ()
     bad: tuple = ()
 

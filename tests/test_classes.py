@@ -60,12 +60,11 @@ def test_there_are_such_cases():
 @pytest.mark.parametrize("case", CLASS_CASES, indirect=True, ids=lambda case: case.name)
 def test_options(case, isa, dtype, seed, rng, chosen, classes):
     made, y, p, exact, counted = exact_call(case.name, chosen, classes, dtype, seed)
-    about = dtype, case.bound[dtype], case.blur
     losses, gradient = case.make(made, reduction=None).value_and_grad(y, p)
-    assert_close(losses, exact["value"], *about, y_pred=p)
-    assert_close(gradient, exact["gradient"], *about, y_pred=p)
     hessian = case.make(made).grad_and_hess(y, p)[1]
-    assert_close(hessian, exact["hessian"], *about, y_pred=p)
+    for name, result in zip(case.outputs, (losses, gradient, hessian), strict=True):
+        # The weight of the class is a factor.
+        assert_close(result, exact[name], dtype, case.bound_of_sum(name), case.blur, y_pred=p)
     # The weights of classes belong to the loss: means divide by samples and by their own weights.
     weights = rng.integers(0, 5, len(p)) / 2
     expected = (exact["value"]["hi"] * weights).sum()
@@ -104,12 +103,10 @@ def far_rows(name, classes, dtype, seed):
 )
 def test_rows_far_from_each_other(case, isa, dtype, seed, classes):
     y, p, exact = far_rows(case.name, classes, dtype, seed)
-    about = dtype, case.bound[dtype], case.blur
     loss = case.make(reduction=None)
     losses, gradient = loss.value_and_grad(y, p)
-    assert_close(losses, exact["value"], *about, y_pred=p)
-    assert_close(gradient, exact["gradient"], *about, y_pred=p)
-    assert_close(loss.grad_and_hess(y, p)[1], exact["hessian"], *about, y_pred=p)
+    for name, result in zip(case.outputs, (losses, gradient, loss.grad_and_hess(y, p)[1]), strict=True):
+        assert_close(result, exact[name], dtype, case.bound(name), case.blur, y_pred=p)
     for row in range(len(p)):
         alone = loss.value_and_grad(y[row : row + 1], p[row : row + 1])
         np.testing.assert_array_equal(alone[0], losses[row : row + 1])
@@ -142,6 +139,15 @@ def test_ignored_class_that_dense_labels_do_not_have(case, rng):
     for label in (-1, 3, 255):
         with pytest.raises(ValueError, match=rf"^ignore_class: {label} is no class of y_true, which has 3 of them$"):
             case.make({"ignore_class": label})(y, p)
+
+
+@pytest.mark.parametrize("case", [c for c in CLASS_CASES if not c.sparse], indirect=True, ids=lambda case: case.name)
+def test_the_first_of_several_largest_labels_is_the_class(case, isa, rng):
+    _, p = case.draw(rng, (3, 3))
+    y = np.array([[0.5, 0.5, 0.0], [0.0, 0.5, 0.5], [0.5, 0.0, 0.5]])
+    value = case.make({"ignore_class": 1}, reduction=None)(y, p)
+    np.testing.assert_array_equal(value, case.make(reduction=None)(y, p) * [1, 0, 1])
+    assert value[[0, 2]].all()
 
 
 @pytest.mark.parametrize("case", [c for c in CLASS_CASES if c.sparse], indirect=True, ids=lambda case: case.name)

@@ -532,3 +532,23 @@ def test_digits_are_small_and_whole():
     assert (pixels.min(), pixels.max()) == (0, 1)
     # Sums of the published data: a change of content would show.
     assert (pixels[:, :-1].sum() * 16, labels.sum()) == (561718, 8070)
+
+
+@pytest.mark.parametrize("weight", ["", "--sample-weight w.npy"])
+def test_a_row_that_is_larger_than_a_chunk(cli, monkeypatch, weight):
+    """Is computed beside the thread that waits for signals; errors are those of any chunk."""
+    monkeypatch.setattr("fastloss.cli.evaluate.CHUNK_BYTES", 1000)
+    rowwise = [loss for loss in INSTANCES.values() if loss.target == "real" and loss.prediction == "real"]
+    loss = next(loss for loss in rowwise if loss.accumulator().block_rows((2000,)) == 2000)
+    y_true, y_pred = np.random.default_rng(0).normal(size=(2, 2000))
+    np.save("y.npy", y_true)
+    np.save("p.npy", y_pred)
+    np.save("w.npy", np.array(0.5))
+    command = f"evaluate {type(loss).__name__} y.npy p.npy --json --gradient g.npy {weight}"
+    status, output, error = cli(command)
+    value, gradient = loss.value_and_grad(y_true, y_pred, 0.5 if weight else None)
+    assert (status, error, value_of(output)) == (0, "", value)
+    assert same_bits(np.load("g.npy"), gradient)
+    np.save("w.npy", np.array(np.nan))
+    status, _, error = cli(command)
+    assert (status, "w.npy: row 0 is nan" in error) == ((2, True) if weight else (0, False))

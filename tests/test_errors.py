@@ -131,6 +131,14 @@ def test_bad_label(case, way, isa, rng, label, dtype, place):
 
 
 @pytest.mark.parametrize("case", SPARSE, indirect=True, ids=lambda case: case.name)
+def test_the_first_of_bad_labels_in_several_tasks(case, isa, rng):
+    y, p = batch(case, rng, (100_003, 4))
+    y[[5, 60_000]] = 9
+    with refuses("y_true", 5, 9):
+        case.make()(y, p)
+
+
+@pytest.mark.parametrize("case", SPARSE, indirect=True, ids=lambda case: case.name)
 def test_bad_label_of_a_grid(case, isa, rng):
     y, p = batch(case, rng, (5, 7, 4))
     y[3, 2] = 9

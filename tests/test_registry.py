@@ -22,11 +22,11 @@ PACKAGE = Path(fl.__file__).resolve().parent
 # of speed is about, is said in the benchmarks: a loss that is not there is measured all the same.
 PLACES = ("csrc/losses/*.h", "csrc/losses.def", "src/fastloss/losses/*.py", "src/fastloss/cuda/elements.py",
           "tests/families/*.py", "tests/reference.py",
-          "tests/test_cli.py", "tests/test_custom.py", "tests/test_names.py", "tests/wrong_calls.py",
+          "tests/test_cli.py", "tests/test_custom.py", "tests/test_names.py", "tests/poor_cases.py", "tests/wrong_calls.py",
           "bench/peers/*.py", "bench/targets.py", "bench/reasons.py")  # fmt: skip
 
 # Where they may not.
-SEARCHED = ("csrc", "src", "tests", "bench", "docs")
+SEARCHED = ("csrc", "src", "tests", "bench", "docs", "tools")
 
 ALL = CASES | STRUCTURED
 

@@ -1,22 +1,18 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Threads, forks, memory, and instruction sets that agree."""
+"""Limits of threads, memory that outputs share with inputs, and instruction sets that agree."""
 
-import multiprocessing
+import itertools
 import os
 import subprocess
 import sys
-import threading
-import tracemalloc
-from concurrent.futures import ThreadPoolExecutor
 
+import ml_dtypes
 import numpy as np
 import pytest
 
 import fastloss as fl
-from cases import CASES
+from cases import CASES, STRUCTURED
 from fastloss import _kernels
-
-PARALLEL = (70_001, 3)  # large enough for threads
 
 
 def str_of(case):
@@ -38,87 +34,45 @@ def same(a, b):
     return all(np.array_equal(x, y, equal_nan=True) for x, y in zip(a, b, strict=True))
 
 
-def child(connection, name):
-    case = CASES[name]
-    connection.send(float(case.make()(*inputs(case, PARALLEL))))
-
-
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-@pytest.mark.skipif(sys.platform != "linux", reason="forks")
-def test_a_forked_child_computes(case):
-    with fl.threads(2):
-        expected = float(case.make()(*inputs(case, PARALLEL)))
-        ours, theirs = multiprocessing.Pipe()
-        process = multiprocessing.get_context("fork").Process(target=child, args=(theirs, case.name))
-        process.start()
-        try:
-            assert ours.poll(20), "the child hangs"
-            assert ours.recv() == expected
-        finally:
-            process.kill()
-            process.join()
-
-
-def test_calls_from_several_threads(case):
-    jobs = [(case.make(), *inputs(case, shape, seed)) for seed, shape in enumerate([(7, 3), (501, 10), (3001, 33)] * 4)]
-    expected = [everything(*job) for job in jobs]
-    with ThreadPoolExecutor(4) as pool:
-        for _ in range(3):
-            results = pool.map(lambda job: everything(*job), jobs)
-            assert all(same(a, b) for a, b in zip(results, expected, strict=True))
-
-
-def test_the_gil_is_released():
-    """Another thread counts while a long call runs."""
-    y_pred = np.zeros((4000, 4000), np.float32)
+# The last ones: lines of memory that the groups of tasks of several threads have parts of.
+@pytest.mark.parametrize("shape", [(40_009, 3), (67, 5003, 4), (9, 1201, 19), (131, 4099, 3), (5003, 67, 7)], ids=str)
+def test_in_place_by_several_threads(shape, rng):
     loss = fl.losses.native_instances()[0][1]
-    ticks, stop = [0], threading.Event()
-
-    def count():
-        while not stop.wait(1e-4):
-            ticks[0] += 1
-
-    counter = threading.Thread(target=count)
-    counter.start()
-    try:
-        with fl.threads(1):
-            for _ in range(20):
-                before = ticks[0]
-                loss(y_pred, y_pred)
-                if ticks[0] - before >= 3:
-                    break
-    finally:
-        stop.set()
-        counter.join()
-    assert ticks[0] - before >= 3
+    y_true, y_pred = rng.random(shape, np.float32), rng.random(shape, np.float32)
+    expected = loss.value_and_grad(y_true, y_pred)
+    for axes in itertools.permutations(range(len(shape))):
+        place = y_pred.transpose(axes).copy().transpose(np.argsort(axes))
+        with fl.threads(8):
+            value, _ = loss.value_and_grad(y_true, place, out=place)
+        assert same([value, place], expected)
 
 
-def test_a_reduced_value_needs_no_large_temporary(case):
-    y_true, y_pred = inputs(case, (20_000, 50))
-    ones = np.ones(20_000, np.float32)
-    for loss, weight in ((case.make(), None), (case.make(), ones), (case.make(dtype="float64"), None)):
-        loss(y_true[:5], y_pred[:5])
-        tracemalloc.start()
-        loss(y_true, y_pred, sample_weight=weight)
-        peak = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-        assert peak < y_pred.nbytes / 20
-
-
-def test_instruction_sets_with_fma_agree(case):
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16, np.float32, np.float64])
+@pytest.mark.parametrize("case", [*CASES.values(), *STRUCTURED.values()], ids=str_of)
+def test_instruction_sets_with_fma_agree(case, dtype):
+    """Whatever a call gives, weighted or not: long rows that are split, rows of some blocks, short ones, elements."""
     sets = [name for name in _kernels.isas() if name in ("x86-64-v3", "x86-64-v4")]
-    used, results = _kernels.get_isa(), []
+    rng = np.random.default_rng(0)
+    if case.name in STRUCTURED:
+        calls = [case.draw(rng, size) for size in (5, 40)]
+    else:
+        shapes = ((2, 20_011), (5, 2500), (31, 100), (301, 7), (2003, 1))
+        calls = [inputs(case, (rows, case.columns or columns), dtype=dtype) for rows, columns in shapes]
+    loss, used = case.make(), _kernels.get_isa()
     try:
-        for name in sets:
-            _kernels.set_isa(name)
-            results.append([
-                everything(case.make(), *inputs(case, shape, dtype=dtype))
-                for shape in ((301, 7), (5, 2500)) for dtype in (np.float32, np.float64)
-            ])  # fmt: skip
+        for y_true, y_pred in calls:
+            y_pred = y_pred.astype(dtype)
+            for weight in (None, rng.random(len(y_pred))):
+                results = []
+                for name in sets:
+                    _kernels.set_isa(name)
+                    value, gradient = loss.value_and_grad(y_true, y_pred, sample_weight=weight)
+                    rest = loss.grad_and_hess(y_true, y_pred, sample_weight=weight) if loss.has_hessian else ()
+                    losses = case.make(reduction=None)(y_true, y_pred, sample_weight=weight)
+                    results.append([np.asarray(x).astype(np.float64) for x in (value, losses, gradient, *rest)])
+                assert all(same(result, results[0]) for result in results[1:])
     finally:
         _kernels.set_isa(used)
-    for result in results[1:]:
-        assert all(same(a, b) for a, b in zip(result, results[0], strict=True))
 
 
 def test_small_weights_keep_their_digits(case):

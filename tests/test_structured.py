@@ -79,14 +79,14 @@ def test_values_and_gradients(variant, dtype, isa, seed):
     parameters = case.parameters[index]
     for y, p, values, gradients in exact_samples(case.name, index, dtype, seed):
         # All is computed in float64: in float32 only the result is rounded.
-        about = dtype, case.bound[dtype], 0.5, dtype == "float32"
+        strict = dtype == "float32"
         value, gradient = case.make(parameters, reduction=None).value_and_grad(y, p)
         assert value.dtype == gradient.dtype == dtype
-        assert_close(value, values, *about)
-        assert_close(case.function(parameters)(y, p), values, *about)
-        assert_close(gradient, gradients, *about)
+        assert_close(value, values, dtype, case.bound("value"), strict=strict)
+        assert_close(case.function(parameters)(y, p), values, dtype, case.bound("value"), strict=strict)
+        assert_close(gradient, gradients, dtype, case.bound("gradient"), strict=strict)
         _, gradient = case.make(parameters, reduction="sum").value_and_grad(y, p)
-        assert_close(gradient, gradients, *about)
+        assert_close(gradient, gradients, dtype, case.bound("gradient"), strict=strict)
 
 
 def special_cases():
@@ -102,12 +102,12 @@ def test_special_values(case, special, dtype, isa):
     expected = special.values
     if expected is None:
         expected, gradients = evaluate(case, special.parameters, y, p)
-        assert_close(gradient, gradients, dtype, case.bound[dtype])
+        assert_close(gradient, gradients, dtype, case.bound("gradient"))
     else:
         expected = pack_floats(expected)
-    assert_close(value, expected, dtype, case.bound[dtype])
+    assert_close(value, expected, dtype, case.bound("value"))
     if special.gradient is not None:
-        assert_close(gradient, pack_floats(special.gradient), dtype, case.bound[dtype])
+        assert_close(gradient, pack_floats(special.gradient), dtype, case.bound("gradient"))
     assert gradient.shape == p.shape
 
 
@@ -189,7 +189,7 @@ def test_weights_masks_and_reductions(case, kind, reduction, dtype, seed):
     np.testing.assert_allclose(value, expected, rtol=tolerance)
     for name in ("hi", "lo", "scale", "condition"):
         gradients[name] *= float(scale if name in ("hi", "lo") else abs(scale))
-    assert_close(gradient, gradients, dtype, 4 * case.bound[dtype])
+    assert_close(gradient, gradients, dtype, 2 * case.bound_of_sum("gradient"))
 
 
 def test_hidden_samples(case):
@@ -356,17 +356,18 @@ def test_references(case, dtype, isa):
     ref_labels, ref_embeddings = batch(case, 11, 14, dtype)
     exact = {"ref_labels": ref_labels.tolist(), "ref_embeddings": numbers(ref_embeddings), "remove_diagonal": False}
     values, gradients = evaluate(case, exact, y, p)
-    about = dtype, case.bound[dtype], 0.5, dtype == "float32"
+    strict = dtype == "float32"
     function = case.function({"remove_diagonal": False})
-    assert_close(function(y, p, ref_labels=ref_labels[:, None], ref_embeddings=strided(ref_embeddings)), values, *about)
+    value = function(y, p, ref_labels=ref_labels[:, None], ref_embeddings=strided(ref_embeddings))
+    assert_close(value, values, dtype, case.bound("value"), strict=strict)
     kernel = case.make({"remove_diagonal": False})._kernel((ref_labels, ref_embeddings))
     value, gradient = kernel.value_and_grad(y, p, None, None, NONE, None)
-    assert_close(value, values, *about)
-    assert_close(gradient, gradients, *about)
+    assert_close(value, values, dtype, case.bound("value"), strict=strict)
+    assert_close(gradient, gradients, dtype, case.bound("gradient"), strict=strict)
     # Of one shape row i of the references is not used for row i, as in Keras.
     shifted = ref_labels[:9], ref_embeddings[:9]
     exact = {"ref_labels": shifted[0].tolist(), "ref_embeddings": numbers(shifted[1])}
-    assert_close(case.function()(y, p, *shifted), evaluate(case, exact, y, p)[0], *about)
+    assert_close(case.function()(y, p, *shifted), evaluate(case, exact, y, p)[0], dtype, case.bound("value"), strict=strict)
     np.testing.assert_array_equal(function(y, p, ref_labels=y, ref_embeddings=p), function(y, p))
 
 

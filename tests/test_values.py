@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from cases import CASES, VARIANTS
-from exact import assert_close, pack_floats, samples
+from exact import assert_close, evaluate_rows, numbers, pack, pack_floats, samples
 
 
 def times(exact, factor):
@@ -40,7 +40,7 @@ def test_value(variant, dtype, isa, seed):
             value = function(y, p)
             assert value.dtype == dtype
             assert_close(
-                value, expected["value"], dtype, case.bound[dtype], case.blur, sample.strict, y_true=y, y_pred=p
+                value, expected["value"], dtype, case.bound("value"), case.blur, sample.strict, y_true=y, y_pred=p
             )
 
 
@@ -62,7 +62,58 @@ def test_value_of_rows_of_equal_elements(variant, dtype, isa, seed, width):
         y, p = sample.y_true[used], sample.y_pred[used]
         value = function(np.repeat(y[:, None], width, axis=1), np.repeat(p[:, None], width, axis=1))
         expected = times(exact["value"][used], width if case.row == "sum" else 1)
-        assert_close(value, expected, dtype, case.bound[dtype], case.blur, y_true=y, y_pred=p)
+        bound = case.bound_of_sum("value") if case.row == "sum" else case.bound("value") + 1
+        assert_close(value, expected, dtype, bound, case.blur, y_true=y, y_pred=p)
+
+
+LONG = 40_009  # columns of a row that is cut into parts
+
+
+@pytest.mark.parametrize("variant", ELEMENTWISE, indirect=True, ids=lambda v: f"{v[0]}-{v[1]}")
+def test_value_of_a_long_row_of_equal_elements(variant, dtype, isa, seed):
+    case, index = variant
+    function = case.function(case.parameters[index])
+    sample, exact = samples(case.name, index, dtype, seed)[0]
+    used = np.flatnonzero(np.abs(exact["value"]["hi"]) < float(np.finfo(dtype).max) / 1e5)
+    for i in used[:: max(1, len(used) // 3)]:
+        y, p = sample.y_true[i], sample.y_pred[i]
+        value = function(np.full((1, LONG), y), np.full((1, LONG), p))
+        expected = times(exact["value"][i : i + 1], LONG if case.row == "sum" else 1)
+        bound = case.bound_of_sum("value") if case.row == "sum" else case.bound("value") + 1
+        assert_close(value, expected, dtype, bound, case.blur, y_true=y, y_pred=p)
+
+
+def padding(case, y, p):
+    """What may stand before a row of classes, with labels of 0, and leaves its loss as it is: a score, or nothing."""
+    for score in (0.0, -1e4):
+        longer = [score, *p], y + 1 if case.lacks_axis else [0.0, *y]
+        values = [case.reference(numbers(np.asarray(b)), numbers(a), **case.parameters[0])[0] for a, b in (longer, (p, y))]
+        if values[0].value == values[1].value:
+            return score
+    raise AssertionError("the loss depends on all classes")
+
+
+@pytest.mark.parametrize(
+    "case", [c for c in CASES.values() if not c.elementwise and c.columns is None], indirect=True, ids=lambda case: case.name
+)
+def test_classes_at_the_end_of_a_long_row(case, dtype, isa, seed):
+    y, p = case.draw(np.random.default_rng(seed), (3, 7))
+    y, p = (y if case.sparse else y.astype(dtype)), p.astype(dtype)
+    exact = {k: pack(v) for k, v in evaluate_rows(case, case.parameters[0], y, p).items()}
+    score = padding(case, y[0], p[0])
+    before = LONG - p.shape[-1]
+    loss = case.make(case.parameters[0], reduction=None)
+    for i in range(len(p)):
+        longer = np.full((1, LONG), score, dtype)
+        longer[:, before:] = p[i]
+        if case.lacks_axis:
+            labels = y[i : i + 1] + before
+        else:
+            labels = np.zeros((1, LONG), dtype)
+            labels[:, before:] = y[i]
+        value, gradient = loss.value_and_grad(labels, longer)
+        for name, result in (("value", loss(labels, longer)), ("value", value), ("gradient", gradient[:, before:])):
+            assert_close(result, exact[name][i : i + 1], dtype, case.bound(name), case.blur)
 
 
 WITH_HESSIAN = [v for v in VARIANTS if CASES[v[0]].hessian]
@@ -78,7 +129,7 @@ def test_gradient_and_hessian(variant, dtype, isa, seed):
             for result, name in zip(results, ("gradient", "hessian"), strict=True):
                 assert result.dtype == dtype
                 assert_close(
-                    result, expected[name], dtype, case.bound[dtype], case.blur, sample.strict,
+                    result, expected[name], dtype, case.bound(name), case.blur, sample.strict,
                     y_true=case.shown(y, p.shape), y_pred=p,
                 )  # fmt: skip
 
@@ -93,10 +144,11 @@ def test_fused_value_and_gradient(variant, dtype, isa, seed):
             value, gradient = per_sample.value_and_grad(y, p)
             _, gradient_of_sum = summed.value_and_grad(y, p)
             shown = case.shown(y, p.shape)
-            about = dtype, case.bound[dtype], case.blur, sample.strict
-            assert_close(value, expected["value"], *about, y_true=y, y_pred=p)
-            assert_close(gradient, expected["gradient"], *about, y_true=shown, y_pred=p)
-            assert_close(gradient_of_sum, expected["gradient"], *about, y_true=shown, y_pred=p)
+            for name, result in (("value", value), ("gradient", gradient), ("gradient", gradient_of_sum)):
+                assert_close(
+                    result, expected[name], dtype, case.bound(name), case.blur, sample.strict,
+                    y_true=y if name == "value" else shown, y_pred=p,
+                )  # fmt: skip
 
 
 def special_cases():
@@ -123,16 +175,17 @@ def test_special_values(case, special, dtype, isa, rng):
         y_special[place], p_special[place] = y_row, p_row
         value, fused_gradient = per_sample.value_and_grad(y_special, p_special)
         gradient, *hessian = derivatives(y_special, p_special)
-        for got, expected in (
-            (per_sample(y_special, p_special), special.value),
-            (value, special.value),
-            (fused_gradient, special.gradient),
-            (gradient, special.gradient),
-            *((x, special.hessian) for x in hessian),
+        for got, name in (
+            (per_sample(y_special, p_special), "value"),
+            (value, "value"),
+            (fused_gradient, "gradient"),
+            (gradient, "gradient"),
+            *((x, "hessian") for x in hessian),
         ):
+            expected = getattr(special, name)
             if expected is not None:
                 expected = pack_floats(np.broadcast_to(expected, got[place].shape))
-                assert_close(got[place], expected, dtype, case.bound[dtype], y_true=y_row, y_pred=p_row)
+                assert_close(got[place], expected, dtype, case.bound(name), y_true=y_row, y_pred=p_row)
         rest = np.arange(len(p)) != place
         for got, expected in zip((per_sample(y_special, p_special), gradient, *hessian), before, strict=True):
             np.testing.assert_array_equal(got[rest], expected[rest])

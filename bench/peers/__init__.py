@@ -25,6 +25,9 @@ MODULES = {
     "numexpr": "numexpr_expression",
 }
 
+# Keras's other backends, whose accuracy is of interest, not their speed. One process can have one backend.
+KERAS = {"Keras on JAX": "keras_jax", "Keras on NumPy": "keras_numpy"}
+
 # They take seconds to compile a row.
 COSTLY = ("Numba", "torch.compile")
 
@@ -40,7 +43,7 @@ class Wrong(Missing):
 def load(name):
     """The adapter of a peer; raises Missing if its library is not installed, or no longer has what it takes."""
     try:
-        return importlib.import_module(f"peers.{MODULES[name]}")
+        return importlib.import_module(f"peers.{(MODULES | KERAS)[name]}")
     except ImportError as error:
         raise Missing(str(error)) from None
 

@@ -28,6 +28,15 @@ OWN = {
 MULTINOMIAL = "sparse_categorical_crossentropy (from logits)"
 METRIC = "sparse_categorical_crossentropy"
 
+# By label: where it has the loss's formula, and how it differs elsewhere.
+DOMAIN = {
+    MULTINOMIAL: (lambda loss, t, p: p.shape[-1] > 2, "takes 3 classes or more"),
+    METRIC: (
+        lambda loss, t, p: abs(p.sum() - 1) < 1e-6 and p.min() >= loss.epsilon and p.max() <= 1 - loss.epsilon,
+        "does not normalise, and clips by the epsilon of the dtype",
+    ),
+}
+
 
 def prepare(work, operation, threads):
     dtype = work.y_pred.dtype
@@ -83,6 +92,6 @@ def arrays(output):
     if not isinstance(output, Scaled):
         return (output,)
     first, second = (output.factor * x for x in output)
-    if output.samples == 1:
+    if np.ndim(first):
         return first.reshape(output.shape), second.reshape(output.shape)
     return first, second.reshape(output.shape) / output.samples

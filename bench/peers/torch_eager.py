@@ -44,6 +44,18 @@ OWN = {
     "ctc": _ctc,
 }
 
+# By label: where a function of its own has the loss's formula, and how it differs elsewhere.
+DOMAIN = {
+    "binary_crossentropy": (
+        lambda loss, t, p: ((p >= loss.epsilon) & (p <= 1 - loss.epsilon)).all(),
+        "holds log(p) at -100 instead of clipping p by epsilon",
+    ),
+    "cosine_similarity": (
+        lambda loss, t, p: min(np.linalg.norm(t), np.linalg.norm(p)) >= 1e-8,
+        "divides by 1e-8 at least",
+    ),
+}
+
 XP = SimpleNamespace(
     **{name: getattr(torch, name) for name in ("exp", "log", "log1p", "sqrt", "tanh", "where", "clip")},
     inf=math.inf,

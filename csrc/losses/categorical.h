@@ -2,36 +2,36 @@
  *
  * Losses of the probability of a class: value, and the first and second derivative with respect to the
  * log-probability, or to the probability itself. The loops apply the labels and the chain rule of the link.
+ * Besides the log-probability an element gets p and 1 - p, each with its own digits.
  */
 
 /* Cross-entropy.
  *
  *   value = -log p, slope = -1, curvature = 0
  */
-FL_INLINE fl_term categorical_crossentropy(real log_probability, real const *parameter) {
+FL_INLINE fl_term categorical_crossentropy(fl_class class, real const *parameter) {
     (void)parameter;
-    return (fl_term){.value = -log_probability, .slope = -1, .curvature = 0};
+    return (fl_term){.value = -class.log_probability, .slope = -1, .curvature = 0};
 }
 
 /* Focal cross-entropy (Lin et al. 2017).
  *
- *   x = log p, q = exp(x), m = 1 - q = -expm1(x), ratio = -x/m, u = q*ratio
+ *   x = log p, m = 1 - p, ratio = -x/m, u = p*ratio
  *   value     = -alpha*m^g*x
  *   slope     = -alpha*m^g*(1 + g*u)
- *   curvature = alpha*g*m^g*q/m*(2 + g*u - ratio)
+ *   curvature = alpha*g*m^g*p/m*(2 + g*u - ratio)
  *
  * u is between 0 and 1, so that value and slope have no difference of terms. At m = 0 the ratio is 1, and
- * the bound of m makes 0*inf 0; the bound of x does at -inf. The odds q/m come last, since q underflows
- * first.
+ * the bound of m makes 0*inf 0; the bound of x does at -inf. The odds p/m come last, since p underflows
+ * first. m has its own digits because the power multiplies its relative error by g.
  */
-FL_INLINE fl_term categorical_focal_crossentropy(real log_probability, real const *parameter) {
-    real const g = parameter[0], alpha = parameter[1], x = fl_max(log_probability, R(-1000));
-    fl_exp_pair const q = fl_exp_expm1(x);
-    real const m = -q.expm1, ratio = m == R(0) ? R(1) : -x / m, u = q.exp * ratio;
-    real const power = alpha * fl_power(m, g);
-    return (fl_term){.value = -power * log_probability,
+FL_INLINE fl_term categorical_focal_crossentropy(fl_class class, real const *parameter) {
+    real const g = parameter[0], alpha = parameter[1], x = fl_max(class.log_probability, R(-1000));
+    real const p = class.probability, m = class.complement, ratio = m == R(0) ? R(1) : -x / m, u = p * ratio;
+    real const power = alpha * (g == R(2) ? m * m : fl_power(m, g));
+    return (fl_term){.value = -power * class.log_probability,
                      .slope = -power * (R(1) + g * u),
-                     .curvature = power * (g * (R(2) + g * u - ratio)) * (q.exp / fl_max(m, REAL_MIN))};
+                     .curvature = power * (g * (R(2) + g * u - ratio)) * (p / fl_max(m, REAL_MIN))};
 }
 
 /* Generalized cross-entropy (Zhang and Sabuncu 2018) of a probability p that is taken as it is, 0 < q < 1.

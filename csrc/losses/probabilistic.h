@@ -188,6 +188,14 @@ FL_INLINE fl_element binary_focal_crossentropy(real y_true, real y_pred, int squ
                              (square ? m * mixed : times_power(mixed, m, g - R(1))) + power * b.hessian)};
 }
 
+/* 1/(1 + t) for 0 <= t <= 1 with the rounding errors of sum and quotient made good, which the power would
+ * multiply. */
+FL_INLINE real logistic_of(real t) {
+    real const sum = R(1) + t, low = t - (sum - R(1)), inverse = R(1) / sum, used = sum * inverse;
+    real const lost = ((R(1) - used) - fl_product_error(sum, inverse, used)) - low * inverse;
+    return fl_fma(inverse, lost, inverse);
+}
+
 /* Binary focal cross-entropy of a logit z, with p = sigmoid(z), q = sigmoid(-z).
  *
  *   m = y*q + (1 - y)*p, r = m'/m = (1 - 2*y)*p*q/m, B the cross-entropy of z
@@ -204,7 +212,7 @@ FL_INLINE fl_element binary_focal_crossentropy_from_logits(real y_true, real y_p
     real const g = parameter[0], other = R(1) - y_true;
     real const weight = focal_weight(y_true, parameter[1], parameter[2]);
     fl_element const b = binary_crossentropy_from_logits(y_true, y_pred, parameter);
-    real const t = fl_exp_expm1(-fl_abs(y_pred)).exp, large = R(1) / (R(1) + t);
+    real const t = fl_exp_expm1(-fl_abs(y_pred)).exp, large = logistic_of(t);
     real const wrong = y_pred > R(0) ? other : y_true, right = y_pred > R(0) ? y_true : other;
     real const odds = right * t + wrong, share = wrong == R(0) ? R(1) : t / odds;
     real const m = odds * large, power = weight * (square ? m * m : fl_power(m, g));
@@ -224,17 +232,20 @@ FL_INLINE fl_element binary_focal_crossentropy_from_logits(real y_true, real y_p
  *   gradient = -(y - m)*exp(-s), (1 - a^2)/2
  *   hessian  = exp(-s), a^2/2
  *
- * The powers of exp(-s/4) are multiplied one by one, so that none overflows, or vanishes, before the result
- * does. Where exp(-s/4) itself is held within the range, the result is beyond it. A variance of 0 outgrows
- * its logarithm.
+ * exp(-s/2) is taken times a power of two that keeps it normal far from s = 0, and multiplied in steps, so
+ * that nothing overflows, or vanishes, before the result does. Where the exponent is held within the range,
+ * the result is beyond it. A variance of 0 outgrows its logarithm.
  */
 FL_INLINE fl_location_scale gaussian_nll(real y_true, real location, real scale, real const *parameter) {
     (void)parameter;
-    real const e = location - y_true, most = R(FL_EXP_MOST);
-    real const quarter = fl_min(fl_max(R(-0.25) * scale, -most), most);
-    real const root = fl_exp(quarter, R(0)), inverse = root * root;
-    real const a = fl_abs(e) * root * root, half = R(0.5) * a * a;
-    return (fl_location_scale){.value = R(0.5) * (a > R(0) ? fl_max(scale, -REAL_MAX) : scale) + half,
-                               .gradient = {e * root * root * root * root, R(0.5) - half},
+    real const e = location - y_true, most = R(FL_FAR_MOST);
+    real const x = fl_min(fl_max(R(-0.5) * scale, -most), most);
+    real const bias = x < R(-FL_FAR) ? R(FL_FAR_BIAS) : x > R(FL_FAR) ? R(-FL_FAR_BIAS) : R(0);
+    real const unit = x < R(-FL_FAR) ? R(FL_FAR_UNIT) : x > R(FL_FAR) ? R(1) / R(FL_FAR_UNIT) : R(1);
+    fl_exp_parts const parts = fl_exp_reduce(x, R(0), bias);
+    real const root = fl_fma(parts.q, parts.scale, parts.scale), inverse = root * unit;
+    real const ratio = e * root * unit, half = R(0.5) * ratio * ratio;
+    return (fl_location_scale){.value = R(0.5) * (ratio != R(0) ? fl_max(scale, -REAL_MAX) : scale) + half,
+                               .gradient = {ratio * root * unit, R(0.5) - half},
                                .hessian = {inverse * inverse, half}};
 }

@@ -190,7 +190,8 @@ _choose_isa()
 
 # Threads
 
-cdef int _threads = 0
+# Of Python, which makes it safe to set while others read.
+_threads = 0
 _context_threads = ContextVar("fastloss_threads", default=0)
 
 
@@ -900,7 +901,7 @@ cdef class Kernel:
 
 
 cdef class Accumulator:
-    """The value of a loss over rows that arrive in chunks.
+    """The value of a loss over rows that arrive in chunks, from one thread at a time.
 
     The result has the same bits as one call on all rows, if each chunk but the last has a multiple of
     `block_rows` rows.

@@ -59,7 +59,7 @@ def logit_rows(rng, dtype, classes, rows):
     z[label] = 0.5
     row(z, label)
     row(np.zeros(classes), strict=True)
-    row(rng.choice(extremes(dtype), classes))
+    row(rng.choice(extremes(dtype), classes) / 2)  # a difference of logits has to be a number
     row(rng.uniform(-90, 90, classes))
     while len(out) < rows:
         row(rng.normal(0, 3, classes))
@@ -207,6 +207,24 @@ PROBABILITY_SPECIALS = (
 )
 
 
+POWER = "the power multiplies the error of 1 - p by gamma (by gamma + 1 in derivatives; the tests go up to gamma = 5)"
+
+# (bounds that are not those promised, and why), by (from_logits, focal)
+BOUNDS = {
+    (False, False): ({"gradient": 6, "hessian": 8}, "quotients, twice in the Hessian, by a sum that is rounded itself"),
+    (True, False): ({"hessian": 8}, "a product of two probabilities, each a quotient of sums of exponentials; float64 only"),
+    (False, True): (dict.fromkeys(("value", "gradient", "hessian"), 12), POWER),
+    (True, True): (dict.fromkeys(("value", "gradient", "hessian"), 20), POWER),
+}
+
+# By from_logits
+CANCELS = {
+    False: "classes of a soft label pull in both directions; in the Hessian of a focal loss curvature and slope do",
+    True: "a logit less the largest one is rounded first; classes of a soft label pull in both directions; in the Hessian "
+    "of a focal loss curvature and slope do",
+}
+
+
 def categorical_case(sparse, from_logits, focal=False):
     """The cases share rows, specials and bad arguments."""
     name = ("sparse_" if sparse else "") + ("categorical_focal_crossentropy" if focal else "categorical_crossentropy")
@@ -226,6 +244,7 @@ def categorical_case(sparse, from_logits, focal=False):
         make_rows = without_excluded(make_rows)  # the sparse case has the excluded classes, on the same rows
     if focal:
         make_rows = without_overflow(make_rows)
+    ulps, because = BOUNDS.get((from_logits, focal), ({}, "")) if focal or not sparse else ({}, "")
     return LossCase(
         name=kernel,
         loss="".join(word.capitalize() for word in name.split("_")),
@@ -241,6 +260,9 @@ def categorical_case(sparse, from_logits, focal=False):
         true_bounds=(-INF if sparse else 0.0, INF),
         pred_bounds=(-INF, INF) if from_logits else (0.0, FINITE),
         blur=0.75,  # p / sum(p) is a quotient of two rounded numbers
+        ulps=ulps,
+        because=because,
+        cancels=CANCELS[from_logits] if not sparse or focal or from_logits else "",
         specials=class_specials(special_rows, sparse),
         bad=bad,
     )

@@ -85,6 +85,7 @@ def categorical_hinge_samples(rng, dtype):
 CASES = (
     LossCase(
         name="hinge",
+        cancels="1 - y_true*y_pred, of a rounded product unless y_true is -1 or 1",
         loss="Hinge",
         handle="hinge",
         reference=reference.hinge,
@@ -102,6 +103,7 @@ CASES = (
     ),
     LossCase(
         name="squared_hinge",
+        cancels="1 - y_true*y_pred, of a rounded product unless y_true is -1 or 1",
         loss="SquaredHinge",
         handle="squared_hinge",
         reference=reference.squared_hinge,

@@ -153,6 +153,14 @@ LOGIT_SPECIALS = (
 )
 
 
+def softplus(x):
+    return np.logaddexp(0, x)
+
+
+def logistic(x):
+    return 1 / (1 + np.exp(-x))
+
+
 def binary_case(from_logits, weight):
     """The four cases share labels, specials and bad arguments."""
     name = "binary_crossentropy" + ("_from_logits" if from_logits else "")
@@ -160,6 +168,7 @@ def binary_case(from_logits, weight):
     epsilons = () if from_logits else ({"epsilon": 2.0**-10},)
     return LossCase(
         name=name if weight is None else f"weighted_{name}",
+        cancels="for labels between 0 and 1 the two terms of the gradient have opposite signs",
         loss="BinaryCrossentropy",
         handle="binary_crossentropy",
         reference=formula if weight is None else functools.partial(formula, pos_weight=weight),
@@ -171,6 +180,7 @@ def binary_case(from_logits, weight):
         true_bounds=(0.0, 1.0),
         pred_bounds=(-INF, INF) if from_logits else (0.0, 1.0),
         class_weight="" if weight is None else "pos_weight",
+        at_zero={"value": softplus, "gradient": logistic} if from_logits and weight is None else {},
         specials=LOGIT_SPECIALS if from_logits else PROBABILITY_SPECIALS,
         bad=BINARY + (() if from_logits else EPSILONS) + (() if weight is None else WEIGHTS),
     )
@@ -179,6 +189,7 @@ def binary_case(from_logits, weight):
 CASES = (
     LossCase(
         name="poisson",
+        cancels="y_pred and y_true*log(y_pred)",
         loss="Poisson",
         handle="poisson",
         reference=reference.poisson,
@@ -196,6 +207,7 @@ CASES = (
     ),
     LossCase(
         name="poisson_log_link",
+        cancels="exp(y_pred) and y_true; exp(y_pred) and y_true*y_pred",
         loss="PoissonLogLink",
         handle="poisson_log_link",
         true_bounds=(0.0, INF),
@@ -213,6 +225,7 @@ CASES = (
     ),
     LossCase(
         name="gamma",
+        cancels="1 and y_true*exp(-y_pred); y_pred below 0 and that ratio",
         loss="Gamma",
         handle="gamma",
         true_bounds=(0.0, INF),
@@ -227,6 +240,7 @@ CASES = (
     ),
     LossCase(
         name="tweedie",
+        cancels="the two powers in the gradient",
         loss="Tweedie",
         handle="tweedie",
         true_bounds=(0.0, INF),
@@ -263,6 +277,10 @@ CASES = (
     *(binary_case(from_logits, weight) for from_logits in (False, True) for weight in (None, 2.5)),
     LossCase(
         name="binary_focal_crossentropy",
+        ulps=dict.fromkeys(("value", "gradient", "hessian"), 12),
+        because="the power multiplies the error of the probability of the wrong answer by gamma (the tests go up to 5), "
+        "which for labels between 0 and 1 is a sum of rounded products",
+        cancels="for labels between 0 and 1, and in the Hessian, terms have opposite signs",
         loss="BinaryFocalCrossentropy",
         handle="binary_focal_crossentropy",
         reference=reference.binary_focal_crossentropy,
@@ -281,7 +299,7 @@ CASES = (
         specials=(
             Special(1.0, NAN, NAN, NAN, NAN),
             Special(NAN, 0.5, NAN, NAN, NAN),
-            Special(1.0, 1.0, 0.0, 0.0, 2.00000010000001e-07),  # the square of 1 - p, times epsilon
+            Special(1.0, 1.0, 0.0, 0.0, 2.0000001000000066e-07),  # the square of 1 - p, times epsilon
             Special(1.0, 1.0, 0.0, -INF, -INF, {"gamma": 0.5}),
         ),
         true_bounds=(0.0, 1.0),
@@ -290,6 +308,10 @@ CASES = (
     ),
     LossCase(
         name="binary_focal_crossentropy_from_logits",
+        ulps=dict.fromkeys(("value", "gradient", "hessian"), 12),
+        because="the power multiplies the error of the probability of the wrong answer by gamma (the tests go up to 5), "
+        "which for labels between 0 and 1 is a sum of rounded products",
+        cancels="for labels between 0 and 1, and in the Hessian, terms have opposite signs",
         loss="BinaryFocalCrossentropy",
         handle="binary_focal_crossentropy",
         reference=reference.binary_focal_crossentropy_from_logits,
@@ -319,6 +341,7 @@ CASES = (
     ),
     LossCase(
         name="gaussian_nll",
+        cancels="a negative log-variance and the squared residual; 1 and that square in the gradient",
         loss="GaussianNLL",
         handle="gaussian_nll",
         reference=reference.gaussian_nll,

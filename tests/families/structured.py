@@ -11,7 +11,7 @@ import numpy as np
 
 import reference
 from reference import mp, mpf
-from table import INF, NAN, Bad
+from table import INF, NAN, Bad, Bounds
 
 
 class Call(NamedTuple):
@@ -33,7 +33,7 @@ class Refused(NamedTuple):
 
 
 @dataclass(frozen=True)
-class StructuredCase:
+class StructuredCase(Bounds):
     name: str  # row of the registry
     loss: str  # class in fastloss.losses
     handle: str  # function in fastloss.losses
@@ -47,7 +47,9 @@ class StructuredCase:
     parameters: tuple = ({},)
     independent: bool = True  # the samples of a batch
     hessian: bool = False
-    bound: dict = field(default_factory=lambda: {"float32": 1e-6, "float64": 1e-14})
+    ulps: dict = field(default_factory=dict)  # as in LossCase
+    because: str = ""
+    cancels: str = ""
     specials: tuple = ()
     refused: tuple = ()
     bad: tuple = ()
@@ -137,6 +139,7 @@ EXCLUDED[0, :, 1] = -INF
 
 CTC = StructuredCase(
     name="ctc",
+    cancels="in float64 logarithms of alignments are rounded at the size of the cost, and posteriors are their exponentials",
     loss="CTC",
     handle="ctc",
     reference=ctc_reference,
@@ -238,6 +241,7 @@ FAR = np.array([[1.0, 0.0], [-INF, 1.0], [0.5, 1.0]])
 
 CIRCLE = StructuredCase(
     name="circle",
+    cancels="in float64 exponents are gamma times squares of cosines, and their rounding errors become relative ones",
     loss="Circle",
     handle="circle",
     reference=reference.circle,

@@ -24,35 +24,37 @@ def build_parser():
 
 
 @contextlib.contextmanager
-def termination_as_interrupt():
+def signals_as_interrupt():
     """Turn the polite signals to end into KeyboardInterrupt(number): outputs are cleaned up as on Ctrl-C.
 
-    A signal that somebody else handles, or ignores as nohup does, is left alone.
+    Only the first one does so: more of them do not disturb the cleaning. A signal that somebody else handles, or
+    ignores as nohup does, is left alone.
     """
+    before = {}
 
     def interrupt(number, frame):
+        for other in before:
+            signal.signal(other, signal.SIG_IGN)
         raise KeyboardInterrupt(number)
 
-    changed = []
     try:
-        for name in ("SIGTERM", "SIGHUP"):
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
             number = getattr(signal, name, None)
-            if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            if number is not None and signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
                 # Only the main thread may set handlers; elsewhere there is nothing to turn.
                 with contextlib.suppress(ValueError):
-                    signal.signal(number, interrupt)
-                    changed.append(number)
+                    before[number] = signal.signal(number, interrupt)
         yield
     finally:
-        for number in changed:
-            signal.signal(number, signal.SIG_DFL)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def main(argv=None):
     """Run the command line `argv` (default: the process's own) and return its exit status."""
     arguments = build_parser().parse_args(argv)
     try:
-        with termination_as_interrupt():
+        with signals_as_interrupt():
             arguments.run(arguments)
     except (UserError, OSError) as error:
         print("fastloss: error:", " ".join(str(error).split()), file=sys.stderr)

@@ -46,7 +46,7 @@ def run(arguments):
         if arguments.plot:
             # Before training: nobody should wait for a missing library or a misspelt folder.
             figure = new_figure()
-            output = stack.enter_context(Output(arguments.plot))
+            output = Output(arguments.plot, stack)
         pixels, labels = load_digits()
         logits, history = train(pixels, labels)
         print_scores(history, len(labels))

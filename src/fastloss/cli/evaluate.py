@@ -9,6 +9,7 @@ import itertools
 import json
 import math
 import os
+import threading
 import time
 
 import numpy as np
@@ -71,7 +72,7 @@ def add_parser(subparsers):
         "--chunk-rows",
         metavar="N",
         type=positive,
-        help="rows in memory at a time, rounded up to whole blocks",
+        help=f"rows in memory at a time, at most those of {CHUNK_BYTES >> 20} MiB, rounded up to whole blocks",
     )
     parser.add_argument("--per-sample", metavar="OUT.npy", help="write the weighted loss of each sample")
     parser.add_argument(
@@ -184,7 +185,8 @@ class Inputs:
             file = getattr(self, error.argument)
             axes = len(file.shape)
             if file is self.sample_weight and not self.weight_by_row:
-                row, *columns = error.index[-axes:]
+                # The one weight of a single sample has no index.
+                row, *columns = error.index[-axes:] or (0,)
             else:
                 row, *columns = error.index[:axes]
                 row += start
@@ -192,6 +194,27 @@ class Inputs:
             # The text up to here tells the index in the chunk.
             expected = str(error).rpartition("expected ")[2]
             raise UserError(f"{file.name}: {place} is {error.value}, expected {expected}") from None
+
+
+def plainly(call, *arguments, **keywords):
+    return call(*arguments, **keywords)
+
+
+def interruptibly(call, *arguments, **keywords):
+    """In a thread of its own, which is left to itself when a signal ends the waiting: C does not look for them."""
+    errors = []
+
+    def work():
+        try:
+            call(*arguments, **keywords)
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
 
 
 def run(arguments):
@@ -231,29 +254,32 @@ def run(arguments):
     except TypeError as error:
         raise UserError(f"{cls.__name__}: {error}") from None
     block = accumulator.block_rows(inputs.y_pred.shape)
-    wanted = arguments.chunk_rows or CHUNK_BYTES * inputs.rows // max(inputs.nbytes, 1)
-    rows = max(1, math.ceil(wanted / block)) * block
+    # No more than that: signals wait for the end of a chunk.
+    wanted = CHUNK_BYTES * inputs.rows // max(inputs.nbytes, 1)
+    rows = max(1, math.ceil(min(arguments.chunk_rows or wanted, wanted) / block)) * block
     moved = inputs.nbytes * (2 if arguments.gradient else 1)
+    # A block is larger where all is one row.
+    do = interruptibly if block > 2 * max(wanted, 1) else plainly
 
     began = time.perf_counter()
     with contextlib.ExitStack() as stack:
         bar = stack.enter_context(tqdm(total=moved, unit="B", unit_scale=True, leave=False, disable=None))
         buffer = None
         if arguments.per_sample:
-            per_sample = stack.enter_context(Output(arguments.per_sample))
+            per_sample = Output(arguments.per_sample, stack)
             per_sample.write_header((inputs.rows, *losses.shape[1:]), losses.dtype)
             buffer = np.empty((min(rows, inputs.rows), *losses.shape[1:]), losses.dtype)
             moved += inputs.rows * losses.nbytes // few
         if arguments.gradient:
-            gradient = stack.enter_context(Output(arguments.gradient))
+            gradient = Output(arguments.gradient, stack)
 
         if accumulator.needs_labels:
             for y_true, weight in zip(inputs.y_true.chunks(rows), inputs.weights(rows), strict=False):
-                accumulator.scan_labels(y_true, weight)
+                do(accumulator.scan_labels, y_true, weight)
         for start, y_true, y_pred, weight in inputs.chunks(rows, bar):
             out = None if buffer is None else buffer[: len(y_pred)]
             with inputs.errors_located(start):
-                accumulator.update(y_true, y_pred, weight, losses=out)
+                do(accumulator.update, y_true, y_pred, weight, losses=out)
             if out is not None:
                 per_sample.write(out)
 
@@ -265,7 +291,7 @@ def run(arguments):
             for start, y_true, y_pred, weight in inputs.chunks(rows, bar):
                 out = buffer[: len(y_pred)]
                 with inputs.errors_located(start):
-                    accumulator.gradient(y_true, y_pred, weight, out=out)
+                    do(accumulator.gradient, y_true, y_pred, weight, out=out)
                 gradient.write(out)
     seconds = time.perf_counter() - began
 

@@ -262,17 +262,17 @@ class CsvFile:
 
 
 class Output:
-    """A file written under a temporary name beside `path`, and renamed when the `with` block ends well.
+    """A file written under a temporary name beside `path`, and renamed when the ExitStack `stack` ends well.
 
     If `path` is a symbolic link, that is what happens to the file that it points to; the link stays.
     """
 
-    def __init__(self, path):
+    PIECE = 2**24
+
+    def __init__(self, path, stack):
         self.path = path
         self.target = os.path.realpath(path)
         self.temporary = f"{self.target}.{secrets.token_hex(4)}.partial"
-
-    def __enter__(self):
         with self.errors_named():
             # Renaming would replace a device or a pipe by the file.
             with contextlib.suppress(FileNotFoundError):
@@ -280,18 +280,20 @@ class Output:
                     raise UserError(f"{self.path}: exists and is not a regular file; expected the name of a file to write")
             if not os.path.basename(self.path):
                 raise UserError(f"{self.path}: expected the name of a file to write, got that of a folder")
-            self.file = open(self.temporary, "xb")
-        return self
+            # Before there is anything to remove: an interrupt may come between any two steps.
+            stack.callback(self.remove)
+            self.file = stack.enter_context(open(self.temporary, "xb"))  # noqa: SIM115 (closed by the stack)
+            stack.push(self.end)
 
-    def __exit__(self, kind, error, traceback):
-        try:
-            with self.errors_named():
-                self.file.close()
-                if kind is None:
-                    os.replace(self.temporary, self.target)
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                os.remove(self.temporary)
+    def end(self, kind, error, traceback):
+        with self.errors_named():
+            self.file.close()
+            if kind is None:
+                os.replace(self.temporary, self.target)
+
+    def remove(self):
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(self.temporary)
 
     @contextlib.contextmanager
     def errors_named(self):
@@ -301,8 +303,11 @@ class Output:
             raise UserError(f"{self.path}: {error.strerror or error}") from None
 
     def write(self, data):
+        # In pieces, between which signals are seen.
+        view = memoryview(data).cast("B") if memoryview(data).nbytes else b""
         with self.errors_named():
-            self.file.write(data)
+            for start, stop in slices(len(view), self.PIECE):
+                self.file.write(view[start:stop])
 
     def write_header(self, shape, dtype):
         """Begin a C-ordered .npy file."""
