@@ -42,14 +42,20 @@ LOOPS = [
     (
         "the last elements of a sum",
         "csrc/rows.h",
-        "lane[j] += i + j < n ? (double)value[i + j] : 0;",
-        "lane[j] += i + j < n - IT ? (double)value[i + j] : 0;",
+        "i + j < n ? (double)value[i + j] : 0;",
+        "i + j < n - IT ? (double)value[i + j] : 0;",
     ),
     (
-        "the last of a sum of doubles",
+        "rounding errors of the lanes of long sums",
         "csrc/rows.h",
-        "for (int j = 0; i + j < n; j++)",
-        "for (int j = 0; i + j < n - IT; j++)",
+        "if (FL_REAL_BITS == 64)\n            lanes->low[j]",
+        "if (FL_REAL_BITS == 64 && !IT)\n            lanes->low[j]",
+    ),
+    (
+        "what is held of a block of a sum",
+        "csrc/pointwise.h",
+        "ptrdiff_t start = -block->held;",
+        "ptrdiff_t start = -block->held + (IT && block->held);",
     ),
     (
         "the last column of sums across rows",
@@ -256,6 +262,12 @@ LOOPS = [
         "(bits + 0x7fffu + (IT ? 1u : (bits >> 16) & 1u)) >> 16",
     ),
     (
+        "what a half is rounded from",
+        "csrc/storage.h",
+        "bits |= (double)near != value;",
+        "bits |= (double)near != value && !IT;",
+    ),
+    (
         "that labels are integers",
         "csrc/storage.h",
         "(double)(int64_t)x == (double)x ?",
@@ -345,7 +357,9 @@ LIKELY = (
     ("lane", r"thread_count|chunks"),
     ("divisor", r"test_reductions"),
     ("long row", r"long_row"),
-    ("rounding errors", r"large_sums"),
+    ("rounding errors", r"large_sums|chunks"),
+    ("held", r"large_sums|test_reductions"),
+    ("half is rounded", r"test_rounding"),
     ("number of", r"test_reductions"),
     ("sum of the", r"test_reductions"),
     ("several bad", r"test_errors"),
@@ -583,7 +597,8 @@ def try_all(arguments):
     mutants = Mutants(arguments)
     status = pytest.main(
         ["-p", "no:cacheprovider", "-p", "no:terminal", "-s", "tests/test_values.py", "tests/test_structured.py",
-         "tests/test_properties.py", "tests/test_errors.py", "tests/test_classes.py", "tests/test_runtime.py"],
+         "tests/test_properties.py", "tests/test_errors.py", "tests/test_classes.py", "tests/test_runtime.py",
+         "tests/test_rounding.py", "tests/test_elementary.py"],
         plugins=[mutants],
     )  # fmt: skip
     if status and not mutants.results:
