@@ -354,10 +354,10 @@ LIKELY = (
     ("NaN under", r"no_weight_no_harm"),
     ("row, in a sum", r"test_reductions"),
     ("last element of a row", r"test_values"),
-    ("lane", r"thread_count|chunks"),
+    ("lane that", r"address"),
     ("divisor", r"test_reductions"),
     ("long row", r"long_row"),
-    ("rounding errors", r"large_sums|chunks"),
+    ("rounding errors", r"long_row|large_sums"),
     ("held", r"large_sums|test_reductions"),
     ("half is rounded", r"test_rounding"),
     ("number of", r"test_reductions"),
@@ -491,17 +491,7 @@ class Mutants:
     def try_loops(self):
         # One loss of each kind first, then all of them.
         kinds = {row["kind"]: name for name, row in reversed(self.rows)}
-        near = [
-            item for dtype in (*DTYPES, None) for name in (*kinds.values(), None) for item in self.of.get((name, dtype), [])
-            if "larger_than" not in item.nodeid
-        ]  # fmt: skip
-        # Of each test one case after the other, so that no test has to be waited for.
-        turns = {}
-        for item in random.Random(0).sample(near, len(near)):
-            turns.setdefault(item.originalname, []).append(item)
-        mixed = [
-            group[i] for i in range(max(map(len, turns.values()), default=0)) for group in turns.values() if i < len(group)
-        ]
+        mixed = [*self.by_turns({*kinds.values(), None}), *self.by_turns(self.known - {*kinds.values()})]
         for i, (what, path, _, _) in enumerate(LOOPS):
             mutant = f"{path}: {what}"
             if self.wanted(mutant):
@@ -513,6 +503,15 @@ class Mutants:
                 self.note(mutant, result)
                 if self.arguments.record:
                     self.write()
+
+    def by_turns(self, names):
+        """Of each test of these losses one case after the other, so that no test has to be waited for."""
+        items = [item for (name, _), group in sorted(self.of.items(), key=str) for item in group if name in names]
+        turns = {}
+        for item in random.Random(0).sample(items, len(items)):
+            turns.setdefault(item.originalname, []).append(item)
+        longest = max(map(len, turns.values()), default=0)
+        return [group[i] for i in range(longest) for group in turns.values() if i < len(group)]
 
     def note(self, mutant, result):
         if result["killed"] is None and not result["reached"]:
