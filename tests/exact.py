@@ -58,9 +58,12 @@ def evaluate_elements(case, parameters, y_true, y_pred):
     """{output: object array of Exact, one per element}."""
     y_true = case.convert(np.asarray(y_true))
     flat = [
-        case.reference(y, p, **parameters) for y, p in zip(numbers(y_true.ravel()), numbers(np.ravel(y_pred)), strict=True)
+        case.reference(y, p, **parameters)
+        for y, p in zip(numbers(y_true.ravel()), numbers(np.ravel(y_pred)), strict=True)
     ]
-    return {name: object_array([boxed(r[i]).item() for r in flat], np.shape(y_pred)) for i, name in enumerate(case.outputs)}
+    return {
+        name: object_array([boxed(r[i]).item() for r in flat], np.shape(y_pred)) for i, name in enumerate(case.outputs)
+    }
 
 
 def evaluate_rows(case, parameters, y_true, y_pred):
@@ -74,11 +77,8 @@ def evaluate_rows(case, parameters, y_true, y_pred):
         results = evaluate_elements(case, parameters, y_true, y_pred)
         values = [add(row).times(case.row_factor(width)) for row in results["value"].reshape(-1, width)]
         return results | {"value": object_array(values, shape)}
-    rows = zip(
-        numbers(y_true.reshape(-1) if case.lacks_axis else y_true.reshape(-1, width)),
-        numbers(y_pred.reshape(-1, width)),
-        strict=True,
-    )
+    rows = zip(numbers(y_true.reshape(-1) if case.lacks_axis else y_true.reshape(-1, width)),
+               numbers(y_pred.reshape(-1, width)), strict=True)
     flat = [case.reference(y, p, **parameters) for y, p in rows]
     return {
         name: object_array([x for r in flat for x in r[i]] if i else [r[0] for r in flat], y_pred.shape if i else shape)

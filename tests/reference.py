@@ -226,7 +226,9 @@ def tversky(y_true, y_pred, alpha=0.5, beta=0.5, epsilon=EPSILON):
     missed, false = mp.fsum((1 - p) * y for y, p in pairs), mp.fsum((1 - y) * p for y, p in pairs)
     whole = common + alpha * missed + beta * false + mpf(epsilon)
     # d(common / whole); written so that the terms of a hard label have one sign.
-    gradient = [total(common * beta * (1 - y) / whole**2, -y * (whole - common * (1 - alpha)) / whole**2) for y in y_true]
+    gradient = [
+        total(common * beta * (1 - y) / whole**2, -y * (whole - common * (1 - alpha)) / whole**2) for y in y_true
+    ]
     return plain((whole - common) / whole), gradient
 
 

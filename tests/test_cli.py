@@ -97,7 +97,9 @@ def test_value_per_sample_and_gradient_are_those_in_memory(cli, name):
     from_logits = "--from-logits" if getattr(loss, "from_logits", False) else ""
     command = f"evaluate {type(loss).__name__} y.npy p.npy --sample-weight w.npy {from_logits}"
     for rows in (1, 33, len(y_pred) // 2 + 1, 10**9):
-        status, output, error = cli(f"{command} --json --chunk-rows {rows} --per-sample l.npy --gradient g.npy")
+        status, output, error = cli(
+            f"{command} --json --chunk-rows {rows} --per-sample l.npy --gradient g.npy"
+        )
         assert (status, error) == (0, "")
         assert value_of(output) == float(value)
         assert same_bits(np.load("l.npy"), none(y_true, y_pred, sample_weight=weight))
@@ -124,7 +126,9 @@ def test_no_reduction(cli):
     np.save("p.npy", y_pred)
     status, _, error = cli("evaluate mse y.npy p.npy --reduction none")
     assert status == 2
-    assert error == "fastloss: error: reduction none has no single value to print; give --per-sample OUT.npy\n"
+    assert (
+        error == "fastloss: error: reduction none has no single value to print; give --per-sample OUT.npy\n"
+    )
     command = "evaluate mse y.npy p.npy --reduction none --per-sample l.npy --gradient g.npy"
     status, output, _ = cli(command)
     assert status == 0
@@ -246,9 +250,13 @@ def test_weights_of_every_shape(cli, shape):
     np.save("y.npy", y_true)
     np.save("p.npy", y_pred)
     np.save("w.npy", weight)
-    _, output, _ = cli("evaluate mse y.npy p.npy --sample-weight w.npy --json --chunk-rows 4 --per-sample l.npy")
+    _, output, _ = cli(
+        "evaluate mse y.npy p.npy --sample-weight w.npy --json --chunk-rows 4 --per-sample l.npy"
+    )
     assert value_of(output) == fl.MeanSquaredError()(y_true, y_pred, sample_weight=weight)
-    assert same_bits(np.load("l.npy"), fl.MeanSquaredError(reduction=None)(y_true, y_pred, sample_weight=weight))
+    assert same_bits(
+        np.load("l.npy"), fl.MeanSquaredError(reduction=None)(y_true, y_pred, sample_weight=weight)
+    )
 
 
 def test_no_rows(cli):
@@ -477,7 +485,9 @@ def test_version(capsys):
 
 
 def test_module_runs_info():
-    result = subprocess.run([sys.executable, "-m", "fastloss", "info"], capture_output=True, text=True, check=True)
+    result = subprocess.run(
+        [sys.executable, "-m", "fastloss", "info"], capture_output=True, text=True, check=True
+    )
     assert fl.__version__ in result.stdout
     assert result.stderr == ""
 
@@ -488,7 +498,9 @@ def test_demo(cli):
     held_out = next(line for line in output.splitlines() if line.startswith("held out"))
     assert float(held_out.split()[-1].removesuffix("%")) > 95
     for name in INSTANCES:
-        *_, value, difference, speed = next(line for line in output.splitlines() if line.startswith(name + " ")).split()
+        *_, value, difference, speed = next(
+            line for line in output.splitlines() if line.startswith(name + " ")
+        ).split()
         # The plain formula itself is good to about this, relative to losses of order 1 to 20.
         assert float(difference) <= 1e-12 * max(1.0, abs(float(value)))
         assert float(speed.removesuffix("x")) > 0

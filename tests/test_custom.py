@@ -148,12 +148,10 @@ LOSSES = {
     "closure": (lambda **k: LossFunctionWrapper(focal_loss(2.0, 0.25), **k), pairs(focal)),
     "closure that overwrites": (
         lambda **k: LossFunctionWrapper(weighted_categorical_crossentropy(np.array([0.5, 2.0])), **k),
-        np.array(
-            [
-                -y * math.log(p / (p + q)) / 2 - 2 * z * math.log(q / (p + q))
-                for (y, z), (p, q) in zip(Y_TRUE, Y_PRED, strict=True)
-            ]
-        ),
+        np.array([
+            -y * math.log(p / (p + q)) / 2 - 2 * z * math.log(q / (p + q))
+            for (y, z), (p, q) in zip(Y_TRUE, Y_PRED, strict=True)
+        ]),
     ),
     "class": (
         lambda **k: ThresholdLoss(0.5, **k),

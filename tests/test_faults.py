@@ -184,7 +184,9 @@ OFTEN = [300, 300, 250, 130, 15, 5]
 
 def from_threads(calls, threads="8"):
     """At least so many calls of every thread, of all losses, sizes, dtypes and numbers of threads."""
-    jobs = [[(name, *size, dtype) for name, dtype in itertools.product(ALL, ("f4", "f8", "f2"))] for size in SIZES]
+    jobs = [
+        [(name, *size, dtype) for name, dtype in itertools.product(ALL, ("f4", "f8", "f2"))] for size in SIZES
+    ]
     expected = {job: digest(*job) for job in itertools.chain(*jobs)}
 
     def work(seed):

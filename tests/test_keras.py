@@ -486,7 +486,9 @@ def explained(call, aspects):
     holding = [name for name, row in ROWS.items() if row.explains(call)]
     names = set()
     for aspect in aspects:
-        covering = [n for n in holding if aspect in ROWS[n].aspects or (aspect == "gradient" and "value" in ROWS[n].aspects)]
+        covering = [
+            n for n in holding if aspect in ROWS[n].aspects or (aspect == "gradient" and "value" in ROWS[n].aspects)
+        ]
         if not covering:
             return None
         names.update(covering)

@@ -39,7 +39,9 @@ def test_value(variant, dtype, isa, seed):
         for y, p, expected in layouts(case, sample, exact, ["value"]):
             value = function(y, p)
             assert value.dtype == dtype
-            assert_close(value, expected["value"], dtype, case.bound("value"), case.blur, sample.strict, y_true=y, y_pred=p)
+            assert_close(
+                value, expected["value"], dtype, case.bound("value"), case.blur, sample.strict, y_true=y, y_pred=p
+            )
 
 
 # The rowwise cases have rows of every length among their samples.

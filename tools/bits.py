@@ -111,11 +111,8 @@ def main():
                     if distance.any():
                         name = f"{key[0]} {key[1]}"
                         worst[name] = max(worst[name], int(distance.max()))
-                row[isa] = (
-                    "same"
-                    if not differing + same_zero
-                    else {"differing": int(differing), "zeros of the other sign": int(same_zero), "worst ulp": dict(worst)}
-                )
+                row[isa] = "same" if not differing + same_zero else {
+                    "differing": int(differing), "zeros of the other sign": int(same_zero), "worst ulp": dict(worst)}
                 if isa in FUSED and differing + same_zero:
                     broken.append((loss, isa))
             results[loss] = row

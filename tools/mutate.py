@@ -524,7 +524,11 @@ class Mutants:
         """Adds to the record, or replaces there, what was tried."""
         path = variant.RECORDS / "mutation.json"
         old = json.loads(path.read_text()) if path.exists() else {}
-        kinds = {kind: dict(old.get(kind, {})) for kind in ("survivors", "survivors_due_to_bounds", "killed_by")}
+        loops = {f"{path}: {what}" for what, path, _, _ in LOOPS}
+        kinds = {
+            kind: {mutant: how for mutant, how in old.get(kind, {}).items() if mutant[:5] != "csrc/" or mutant in loops}
+            for kind in ("survivors", "survivors_due_to_bounds", "killed_by")
+        }
         for mutant, kind in itertools.product({*self.results, *self.unreached}, kinds.values()):
             kind.pop(mutant, None)
         for mutant, result in self.results.items():

@@ -71,7 +71,10 @@ class StructuredCase(Bounds):
 
 def ctc_reference(y_true, y_pred, weight):
     results = [reference.ctc(labels, steps) for labels, steps in zip(y_true, y_pred, strict=True)]
-    gradients = [[[g.times(w) for g in step] for step in gradient] for (_, gradient), w in zip(results, weight, strict=True)]
+    gradients = [
+        [[g.times(w) for g in step] for step in gradient]
+        for (_, gradient), w in zip(results, weight, strict=True)
+    ]
     return [value for value, _ in results], gradients
 
 
