@@ -374,11 +374,11 @@ IGNORING = [(n, i) for n, i in VARIANTS if "ignore_class" in CASES[n].parameters
 
 
 @pytest.mark.parametrize("variant", IGNORING, indirect=True, ids=lambda v: f"{v[0]}-{v[1]}")
-@pytest.mark.parametrize("label", [-1, 255, 2])
-def test_ignored_rows(variant, dtype, isa, seed, label):
+@pytest.mark.parametrize(("label", "classes"), [(-1, 5), (255, 5), (2, 5), (-1, 1100)])
+def test_ignored_rows(variant, dtype, isa, seed, label, classes):
     """Any label may be the ignored one, inside the range or not; the rows' predictions do not matter."""
     case, _ = variant
-    y, p = batch(case, seed, (31, 5), dtype)
+    y, p = batch(case, seed, (31, classes), dtype)
     ignored = np.arange(31) % 4 == 0
     y[~ignored & (y == label)] = 1
     y[ignored] = label

@@ -367,7 +367,7 @@ LIKELY = (
     ("bfloat16", r"half"),
     ("labels", r"label"),
     ("gradient", r"test_fused"),
-    ("classes", r"ignored|no_weight"),
+    ("classes", r"test_ignored"),
     ("rows", r"test_values|test_reductions"),
 )
 
