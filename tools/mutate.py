@@ -390,7 +390,7 @@ def edits():
             ("load_labels(label + done, address, stride, run, array->storage, array->swapped);)",
              "load_labels(label + done, address, stride, run, array->storage, array->swapped);)\n"
              f"    for (ptrdiff_t i = 0; i < n && fl_mutation[0] == {FAULTS['label']} && fl_mutation[1] == call->loss;"
-             " i++)\n"
+             " i += 2)\n"
              "        fl_mutation_hits++,\n"
              "            label[i] = label[i] >= 0 && label[i] < call->columns ? (label[i] + 1) % call->columns "
              ": label[i];"),
