@@ -98,13 +98,29 @@ typedef float float_group __attribute__((vector_size(FL_GROUP * sizeof(float))))
         return i;                                                                                            \
     }
 
+/* float_for_half of a group, spelled out: gcc 12 gets the loop over it wrong for AVX-512. */
+FL_INLINE float_group group_for_half(real const *from) {
+    typedef real group __attribute__((vector_size(FL_GROUP * sizeof(real))));
+    group value;
+    memcpy(&value, from, sizeof value);
+    float_group near = __builtin_convertvector(value, float_group);
+#if FL_REAL_BITS == 64
+    typedef int64_t wide __attribute__((vector_size(sizeof value)));
+    typedef int32_t narrow __attribute__((vector_size(sizeof near)));
+    group const back = __builtin_convertvector(near, group);
+    wide const magnitude = (wide){0} + INT64_MAX;
+    wide const further = (group)((wide)back & magnitude) > (group)((wide)value & magnitude);
+    narrow bits = (narrow)near + __builtin_convertvector(further, narrow);
+    bits |= __builtin_convertvector(back != value, narrow) & 1;
+    near = (float_group)bits;
+#endif
+    return near;
+}
+
 static ptrdiff_t store_halves(char *to, real const *restrict from, ptrdiff_t n) {
     ptrdiff_t i = 0;
     for (; i + FL_GROUP <= n; i += FL_GROUP) {
-        float value[FL_GROUP];
-        for (int j = 0; j < FL_GROUP; j++)
-            value[j] = float_for_half(from[i + j]);
-        __m128i const rounded = _mm256_cvtps_ph(_mm256_loadu_ps(value), _MM_FROUND_TO_NEAREST_INT);
+        __m128i const rounded = _mm256_cvtps_ph((__m256)group_for_half(from + i), _MM_FROUND_TO_NEAREST_INT);
         _mm_storeu_si128((void *)(to + 2 * i), rounded);
     }
     return i;

@@ -131,6 +131,17 @@ def test_bad_label(case, way, isa, rng, label, dtype, place):
 
 
 @pytest.mark.parametrize("case", SPARSE, indirect=True, ids=lambda case: case.name)
+def test_labels_beyond_int64_are_not_negative_ones(case, isa, rng):
+    if "ignore_class" not in case.make().get_config():
+        pytest.skip("ignores no class")
+    y, p = batch(case, rng, (5, 4))
+    y = y.astype(np.uint64)
+    y[3] = 2**64 - 1
+    with refuses("y_true", 3):
+        case.make(ignore_class=-1)(y, p)
+
+
+@pytest.mark.parametrize("case", SPARSE, indirect=True, ids=lambda case: case.name)
 def test_the_first_of_bad_labels_in_several_tasks(case, isa, rng):
     y, p = batch(case, rng, (100_003, 4))
     y[[5, 60_000]] = 9

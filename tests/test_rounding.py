@@ -5,6 +5,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from fastloss import losses
+
 DTYPES = {name: np.dtype(getattr(ml_dtypes, name, name)) for name in ("float16", "bfloat16", "float32", "float64")}
 HALF = ("float16", "bfloat16")
 
@@ -94,3 +96,18 @@ def test_float64_weights_keep_their_digits(case, isa, seed):
     bare, bare_gradient = loss.value_and_grad(y, p)
     np.testing.assert_allclose(value, bare * weight, rtol=2.0**-50)
     np.testing.assert_allclose(gradient, bare_gradient * weight, rtol=2.0**-50)
+
+
+@pytest.mark.parametrize("stored", ["float16", "bfloat16"])
+def test_doubles_are_rounded_to_halves_once(isa, rng, stored):
+    """Ties of the half dtype and what is next to them, of which float32 has no digits, in every lane of a vector."""
+    half = DTYPES[stored]
+    limits = ml_dtypes.finfo(half)
+    near = np.concatenate([rng.normal(size=400), 2.0 ** rng.uniform(-30, 10, 400), np.zeros(9)]).astype(half).astype(float)
+    step = np.maximum(np.spacing(near.astype(half)).astype(float), float(limits.smallest_subnormal))
+    exact = (near + step / 2) * (1 + rng.choice([0, 2.0**-26, -(2.0**-26), 2.0**-50, -(2.0**-50)], near.size))
+    loss = losses.MeanSquaredError(reduction="sum", dtype="float64")
+    for skipped in range(9):
+        y = -exact[skipped:, None] / 2
+        gradient = loss.value_and_grad(y, np.zeros(y.shape, half))[1]
+        np.testing.assert_array_equal(gradient.view(np.int16), rounded(-2 * y, half).view(np.int16))

@@ -42,14 +42,20 @@ LOOPS = [
     (
         "the last elements of a sum",
         "csrc/rows.h",
-        "lane[j] += i + j < n ? (double)value[i + j] : 0;",
-        "lane[j] += i + j < n - IT ? (double)value[i + j] : 0;",
+        "i + j < n ? (double)value[i + j] : 0;",
+        "i + j < n - IT ? (double)value[i + j] : 0;",
     ),
     (
-        "the last of a sum of doubles",
+        "rounding errors of the lanes of long sums",
         "csrc/rows.h",
-        "for (int j = 0; i + j < n; j++)",
-        "for (int j = 0; i + j < n - IT; j++)",
+        "if (FL_REAL_BITS == 64)\n            lanes->low[j]",
+        "if (FL_REAL_BITS == 64 && !IT)\n            lanes->low[j]",
+    ),
+    (
+        "what is held of a block of a sum",
+        "csrc/pointwise.h",
+        "ptrdiff_t start = -block->held;",
+        "ptrdiff_t start = -block->held + (IT && block->held);",
     ),
     (
         "the last column of sums across rows",
@@ -256,6 +262,12 @@ LOOPS = [
         "(bits + 0x7fffu + (IT ? 1u : (bits >> 16) & 1u)) >> 16",
     ),
     (
+        "what a half is rounded from",
+        "csrc/storage.h",
+        "bits |= (double)near != value;",
+        "bits |= (double)near != value && !IT;",
+    ),
+    (
         "that labels are integers",
         "csrc/storage.h",
         "(double)(int64_t)x == (double)x ?",
@@ -342,10 +354,12 @@ LIKELY = (
     ("NaN under", r"no_weight_no_harm"),
     ("row, in a sum", r"test_reductions"),
     ("last element of a row", r"test_values"),
-    ("lane", r"thread_count|chunks"),
+    ("lane that", r"address"),
     ("divisor", r"test_reductions"),
     ("long row", r"long_row"),
-    ("rounding errors", r"large_sums"),
+    ("rounding errors", r"long_row|large_sums"),
+    ("held", r"large_sums|test_reductions"),
+    ("half is rounded", r"test_rounding"),
     ("number of", r"test_reductions"),
     ("sum of the", r"test_reductions"),
     ("several bad", r"test_errors"),
@@ -353,7 +367,7 @@ LIKELY = (
     ("bfloat16", r"half"),
     ("labels", r"label"),
     ("gradient", r"test_fused"),
-    ("classes", r"ignored|no_weight"),
+    ("classes", r"test_ignored"),
     ("rows", r"test_values|test_reductions"),
 )
 
@@ -376,7 +390,7 @@ def edits():
             ("load_labels(label + done, address, stride, run, array->storage, array->swapped);)",
              "load_labels(label + done, address, stride, run, array->storage, array->swapped);)\n"
              f"    for (ptrdiff_t i = 0; i < n && fl_mutation[0] == {FAULTS['label']} && fl_mutation[1] == call->loss;"
-             " i++)\n"
+             " i += 2)\n"
              "        fl_mutation_hits++,\n"
              "            label[i] = label[i] >= 0 && label[i] < call->columns ? (label[i] + 1) % call->columns "
              ": label[i];"),
@@ -477,17 +491,7 @@ class Mutants:
     def try_loops(self):
         # One loss of each kind first, then all of them.
         kinds = {row["kind"]: name for name, row in reversed(self.rows)}
-        near = [
-            item for dtype in (*DTYPES, None) for name in (*kinds.values(), None) for item in self.of.get((name, dtype), [])
-            if "larger_than" not in item.nodeid
-        ]  # fmt: skip
-        # Of each test one case after the other, so that no test has to be waited for.
-        turns = {}
-        for item in random.Random(0).sample(near, len(near)):
-            turns.setdefault(item.originalname, []).append(item)
-        mixed = [
-            group[i] for i in range(max(map(len, turns.values()), default=0)) for group in turns.values() if i < len(group)
-        ]
+        mixed = [*self.by_turns({*kinds.values(), None}), *self.by_turns(self.known - {*kinds.values()})]
         for i, (what, path, _, _) in enumerate(LOOPS):
             mutant = f"{path}: {what}"
             if self.wanted(mutant):
@@ -500,6 +504,15 @@ class Mutants:
                 if self.arguments.record:
                     self.write()
 
+    def by_turns(self, names):
+        """Of each test of these losses one case after the other, so that no test has to be waited for."""
+        items = [item for (name, _), group in sorted(self.of.items(), key=str) for item in group if name in names]
+        turns = {}
+        for item in random.Random(0).sample(items, len(items)):
+            turns.setdefault(item.originalname, []).append(item)
+        longest = max(map(len, turns.values()), default=0)
+        return [group[i] for i in range(longest) for group in turns.values() if i < len(group)]
+
     def note(self, mutant, result):
         if result["killed"] is None and not result["reached"]:
             self.unreached.add(mutant)
@@ -511,7 +524,11 @@ class Mutants:
         """Adds to the record, or replaces there, what was tried."""
         path = variant.RECORDS / "mutation.json"
         old = json.loads(path.read_text()) if path.exists() else {}
-        kinds = {kind: dict(old.get(kind, {})) for kind in ("survivors", "survivors_due_to_bounds", "killed_by")}
+        loops = {f"{path}: {what}" for what, path, _, _ in LOOPS}
+        kinds = {
+            kind: {mutant: how for mutant, how in old.get(kind, {}).items() if mutant[:5] != "csrc/" or mutant in loops}
+            for kind in ("survivors", "survivors_due_to_bounds", "killed_by")
+        }
         for mutant, kind in itertools.product({*self.results, *self.unreached}, kinds.values()):
             kind.pop(mutant, None)
         for mutant, result in self.results.items():
@@ -583,7 +600,8 @@ def try_all(arguments):
     mutants = Mutants(arguments)
     status = pytest.main(
         ["-p", "no:cacheprovider", "-p", "no:terminal", "-s", "tests/test_values.py", "tests/test_structured.py",
-         "tests/test_properties.py", "tests/test_errors.py", "tests/test_classes.py", "tests/test_runtime.py"],
+         "tests/test_properties.py", "tests/test_errors.py", "tests/test_classes.py", "tests/test_runtime.py",
+         "tests/test_rounding.py", "tests/test_elementary.py"],
         plugins=[mutants],
     )  # fmt: skip
     if status and not mutants.results:

@@ -99,7 +99,7 @@ static fl_call const *spoil_call(fl_call const *call, fl_call *other) {
         other->sample_weight.data = NULL;
     else if (is_spoilt(call, MASK))
         other->mask.data = NULL;
-    else if (is_spoilt(call, LABEL_MAP))
+    else if (is_spoilt(call, LABEL_MAP) && call->label_scale != 0)
         other->label_scale = 1, other->label_shift = 0;
     else if (is_spoilt(call, IGNORED_CLASS))
         other->has_ignore_class = 0;
