@@ -2,11 +2,12 @@
 """Speed on a GPU: value, and value and gradient, against the device's own copy and other libraries.
 
     python bench/gpu.py             # docs/performance-gpu.json and docs/performance-gpu.md, less than 8 minutes
+    python bench/gpu.py --out FOLDER
     python bench/gpu.py --quick     # the first rows, to the terminal
 
 It needs PyTorch for the arrays and a GPU. Times are the device's, between two events, the median of rounds in which all
 take part in turn. What a row has to move at least (y_pred and labels read, the gradient written) over its time is
-compared with the bandwidth of a copy of the same size on the same device.
+compared with the bandwidth of a copy of the same size on the same device; of a read, where nothing but a value is written.
 """
 
 import argparse
@@ -78,7 +79,10 @@ def seconds(calls, repeats):
     begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
     begin.record()
     for k in range(repeats):
-        calls[k % len(calls)]()
+        last = calls[k % len(calls)]()
+    # JAX has a stream of its own.
+    for array in last if isinstance(last, tuple) else (last,):
+        getattr(array, "block_until_ready", bool)()
     end.record()
     end.synchronize()
     return begin.elapsed_time(end) / 1000 / repeats
@@ -112,25 +116,31 @@ def row_of(label, loss, shape, dtype, operation, peers):
     contestants = {"fastloss": [lambda y=y, p=p: call(y, p) for y, p in pairs]}
     targets = [torch.empty_like(p) for _, p in pairs]
     contestants["copy"] = [lambda t=t, p=p: t.copy_(p) for t, (_, p) in zip(targets, pairs, strict=True)]
-    missing = {}
+    # Of what has as many bytes, so that no arithmetic is in its way.
+    contestants["read"] = [lambda p=p: p.view(torch.int32).view(-1).max() for _, p in pairs]
+    missing = {} if peers else dict.fromkeys(PEERS, "no time was left")
     for name in peers:
         try:
             contestants[name] = [PEERS[name](label, y, p, operation) for y, p in pairs]
-            contestants[name][0]()
+            for call in contestants[name]:
+                call()
+            torch.cuda.synchronize()
         except Missing as why:
             contestants.pop(name, None)
             missing[name] = str(why)
         except Exception as error:  # A peer that fails is no reason to stop.
             contestants.pop(name, None)
-            missing[name] = f"{type(error).__name__}: {str(error).splitlines()[0][:100]}"
+            missing[name] = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:100]}"
+            torch.cuda.empty_cache()
     times = measure(contestants)
     y_true, y_pred = pairs[0]
     size = y_pred.nbytes
     moved = size + y_true.nbytes + (size if operation == "value_and_grad" else 0)
-    copied = 2 * size / times.pop("copy")
+    copied, read = 2 * size / times.pop("copy"), size / times.pop("read")
     return {
         "loss": label, "shape": shape, "dtype": dtype, "operation": operation, "seconds": times.pop("fastloss"),
-        "bytes": moved, "copy_bandwidth": copied, "peers": times, "missing": missing,
+        "bytes": moved, "copy_bandwidth": copied, "read_bandwidth": read,
+        "limit": max(copied, read) if operation == "value" else copied, "peers": times, "missing": missing,
     }  # fmt: skip
 
 
@@ -154,8 +164,9 @@ def table(report):
         "# Speed on a GPU", "",
         f"Measured by `python bench/gpu.py` on {report['device']}, {report['date']}: "
         + ", ".join(f"{name} {version}" for name, version in report["packages"].items()) + ".", "",
-        "Limit: what has to be moved at least, at the bandwidth of the device's own copy of arrays of this size. Peers: "
-        "their time over that of fastloss.", "",
+        "Limit: what has to be moved at least, at the bandwidth of the device's own copy of arrays of this size, or of a "
+        "maximum over them if that is higher and nothing but a value is written. Peers: their time over that of fastloss.",
+        "",
         "| loss | shape | dtype | what | ms | GB/s | of the limit | peers |", "|---|---|---|---|--:|--:|--:|---|",
     ]  # fmt: skip
     for row in report["rows"]:
@@ -163,8 +174,13 @@ def table(report):
         peers = ", ".join(f"{name} {seconds / row['seconds']:.2f}x" for name, seconds in row["peers"].items())
         lines.append(
             f"| {row['loss']} | {' x '.join(map(str, row['shape']))} | {row['dtype']} | {row['operation']} | "
-            f"{row['seconds'] * 1e3:.3f} | {rate / 1e9:.0f} | {rate / row['copy_bandwidth']:.0%} | {peers} |"
+            f"{row['seconds'] * 1e3:.3f} | {rate / 1e9:.0f} | {rate / row['limit']:.0%} | {peers} |"
         )
+    missing = {}
+    for row in report["rows"]:
+        for name, why in row["missing"].items():
+            missing.setdefault(f"{name}: {why}", []).append(f"{row['loss']} {row['dtype']} {row['operation']}")
+    lines += ["", "Not measured:", "", *(f"- {why} ({', '.join(dict.fromkeys(rows))})" for why, rows in missing.items())]
     lines += ["", f"A call of a few numbers takes the host {report['overhead'] * 1e6:.1f} us.", ""]
     return "\n".join(lines)
 
@@ -172,6 +188,7 @@ def table(report):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a few rows, to the terminal")
+    parser.add_argument("--out", type=Path, default=DOCS, help="folder of the page and its JSON")
     arguments = parser.parse_args()
     import fastloss.cuda
 
@@ -197,25 +214,33 @@ def main():
             continue
     began, rows = time.monotonic(), []
     losses = chosen_losses()
-    for label, loss, shapes in losses:
-        for shape in shapes[:1] if arguments.quick else shapes:
-            for dtype in DTYPES[:1] if arguments.quick else DTYPES:
-                for operation in OPERATIONS:
-                    late = time.monotonic() - began > MOST_SECONDS * 0.8
-                    if time.monotonic() - began > MOST_SECONDS:
-                        break
-                    rows.append(row_of(label, loss, shape, dtype, operation, [] if late else list(PEERS)))
-                    torch.cuda.empty_cache()
-                    print(json.dumps(rows[-1]), flush=True)
     report = {
         "device": fastloss.cuda.describe(), "date": time.strftime("%Y-%m-%d"), "packages": packages, "rows": rows,
         "overhead": overhead(losses[0][1]),
     }  # fmt: skip
+    # Every loss and shape in the first dtype, before any in the next: what there is no time for are the last dtypes.
+    plan = [
+        (label, loss, shape, dtype, operation)
+        for dtype in (DTYPES[:1] if arguments.quick else DTYPES)
+        for label, loss, shapes in losses
+        for shape in (shapes[:1] if arguments.quick else shapes)
+        for operation in OPERATIONS
+    ]
+    for work in plan:
+        spent = time.monotonic() - began
+        if spent > MOST_SECONDS:
+            print(f"no time left for {work[0]}, {work[2:]}", file=sys.stderr)
+            continue
+        rows.append(row_of(*work, list(PEERS) if spent < MOST_SECONDS * 0.8 else []))
+        torch.cuda.empty_cache()
+        print(json.dumps(rows[-1]), flush=True)
+        if not arguments.quick:
+            # After each row, so that nothing is lost with a later one.
+            arguments.out.mkdir(parents=True, exist_ok=True)
+            (arguments.out / "performance-gpu.json").write_text(json.dumps(report, indent=1) + "\n")
+            (arguments.out / "performance-gpu.md").write_text(table(report))
     if arguments.quick:
         print(table(report))
-        return
-    (DOCS / "performance-gpu.json").write_text(json.dumps(report, indent=1) + "\n")
-    (DOCS / "performance-gpu.md").write_text(table(report))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from unittest import mock
 
 import numpy as np
 
-from fastloss.cuda import arrays, launch
+from fastloss.cuda import arrays, launch, totals
 
 CAPABILITIES = ((8, 0), (9, 0), (10, 0))
 
@@ -38,15 +38,18 @@ class Recorder:
     name = "a recorder"
 
     def __init__(self, capability):
-        self.capability, self.launches = capability, []
-        self.words = np.zeros(5, np.int64)
-        self.words_memory = launch.Memory(self.words.ctypes.data, 5, self.words)
+        self.capability, self.launches, self.held = capability, [], []
+        self.words = np.zeros(totals.WORDS, np.int64)
+        self.words_memory = launch.Memory(self.words.ctypes.data, totals.WORDS, self.words)
 
     def launch(self, make, spec, threads, grid, block, shared, stream, arguments):
         self.launches.append((make, spec, threads, grid, block, shared))
 
     def synchronize(self, stream):
         pass
+
+    def hold(self, owners, stream):
+        self.held.append(owners)
 
 
 def _empty(shape, storage, like):

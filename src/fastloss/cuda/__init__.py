@@ -29,9 +29,14 @@ def check(*arrays):
 
     Raises:
         InputError: A label, a weight or an element of an earlier call is out of range.
+        RuntimeError: There is no GPU, or no package for it, but there are arrays.
 
     >>> check() if is_available() else None
     """
+    if not arrays and reason() is not None:
+        # Nothing was computed.
+        return
+    _require()
     from fastloss.cuda import call
 
     call.check(arrays)
@@ -40,11 +45,21 @@ def check(*arrays):
 def set_check_labels(enabled):
     """Whether labels, weights and elements out of range raise an error; else they make the value NaN and nothing more.
 
+    Raises:
+        RuntimeError: There is no GPU, or no package for it.
+
     >>> set_check_labels(True) if is_available() else None
     """
+    _require()
     from fastloss.cuda import call
 
     call.set_check_labels(enabled)
+
+
+def _require():
+    missing = reason()
+    if missing is not None:
+        raise RuntimeError(missing)
 
 
 def kernel_on_device(about):

@@ -33,6 +33,9 @@ def reason():
         return "no CUDA driver was found"
     if int(error) != 0:
         return f"the CUDA driver does not start ({error.name})"
+    error, version = driver.cuDriverGetVersion()
+    if int(error) == 0 and version // 1000 < driver.CUDA_VERSION // 1000:
+        return f"the driver is of CUDA {version // 1000} and the packages of CUDA {driver.CUDA_VERSION // 1000}: {INSTALL}"
     error, count = driver.cuDeviceGetCount()
     if int(error) != 0 or count == 0:
         return "the CUDA driver finds no device"
@@ -50,5 +53,4 @@ def describe():
         return f"none: {missing}"
     from fastloss.cuda import launch
 
-    devices = [launch.device(ordinal) for ordinal in range(launch.device_count())]
-    return "; ".join(f"{d.name}, compute capability {d.capability[0]}.{d.capability[1]}" for d in devices)
+    return "; ".join(launch.describe_devices())

@@ -142,6 +142,7 @@ else:
     from llvmlite import ir
     from numba.cuda import compiler, dispatcher, libdevice, types
     from numba.cuda.core import sigutils
+    from numba.cuda.core.compiler_lock import global_compiler_lock
     from numba.cuda.cudadrv import devicearray, nvvm
     from numba.cuda.extending import intrinsic
 
@@ -222,13 +223,12 @@ else:
         if storage == "float16":
             return builder.fptrunc(x, ir.HalfType())
         x = x if real == "float32" else builder.fptrunc(x, ir.FloatType())
-        if storage == "float32":
-            return x
-        bits = builder.bitcast(x, _INT32)
-        odd = builder.and_(builder.lshr(bits, _constant(16)), _constant(1))
-        rounded = builder.lshr(builder.add(builder.add(bits, _constant(0x7FFF)), odd), _constant(16))
-        quiet = builder.select(builder.fcmp_unordered("uno", x, x), _constant(0x7FC0), rounded)
-        return builder.trunc(quiet, ir.IntType(16))
+        return x if storage == "float32" else _rounded(builder, "cvt.rn.bf16.f32 $0, $1;", "=h,f", ir.IntType(16), x)
+
+    def _rounded(builder, instruction, registers, result, *floats):
+        """Of floats, to halves, by one instruction of compute capability 8.0 and later, where LLVM would take several."""
+        kind = ir.FunctionType(result, [ir.FloatType()] * len(floats))
+        return builder.call(ir.InlineAsm(kind, instruction, registers, side_effect=False), list(floats))
 
     def store(storage, real, width):
         """A device function: `width` reals of a buffer to memory from an index on, rounded to the storage."""
@@ -238,17 +238,19 @@ else:
             def codegen(context, builder, sig, args):
                 pointer, source = (_address(context, builder, sig.args[i], args[i]) for i in (0, 2))
                 reals = [builder.load(builder.gep(source, [_constant(k)])) for k in range(width)]
-                values = [_from_real(builder, x, storage, real) for x in reals]
                 size = STORAGES[storage].itemsize
-                element = _LLVM[storage]
                 if size == 2 and width % 2 == 0:
                     # By words, for the same reason as loads.
-                    halves = [builder.zext(builder.bitcast(x, ir.IntType(16)), _INT32) for x in values]
+                    instruction = f"cvt.rn.{'b' if storage == 'bfloat16' else ''}f16x2.f32 $0, $1, $2;"
+                    reals = reals if real == "float32" else [builder.fptrunc(x, ir.FloatType()) for x in reals]
                     values = [
-                        builder.or_(a, builder.shl(b, _constant(16)))
-                        for a, b in zip(halves[::2], halves[1::2], strict=True)
+                        _rounded(builder, instruction, "=r,f,f", _INT32, high, low)
+                        for low, high in zip(reals[::2], reals[1::2], strict=True)
                     ]
                     element = _INT32
+                else:
+                    values = [_from_real(builder, x, storage, real) for x in reals]
+                    element = _LLVM[storage]
                 vector = values[0]
                 if len(values) > 1:
                     vector = ir.Constant(ir.VectorType(element, len(values)), ir.Undefined)
@@ -349,12 +351,14 @@ else:
     @contextmanager
     def _device_functions_for(capability):
         """Numba asks the device what to compile functions for, and there may be none, or another."""
-        asked = dispatcher.get_current_device
-        dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=capability)
-        try:
-            yield
-        finally:
-            dispatcher.get_current_device = asked
+        # Under Numba's own lock, which whoever else compiles holds too.
+        with global_compiler_lock:
+            asked = dispatcher.get_current_device
+            dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=capability)
+            try:
+                yield
+            finally:
+                dispatcher.get_current_device = asked
 
     def compile_kernel(function, arguments, capabilities, bounds):
         """PTX of a kernel for each compute capability, and the name of its entry.

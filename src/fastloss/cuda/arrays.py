@@ -9,6 +9,7 @@ imported.
 import ctypes
 import sys
 import threading
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import numpy as np
@@ -65,9 +66,9 @@ def at_address(address, shape, strides, dtype):
 
 
 def _library_of(value):
-    """By the module of the type, of which the library itself is imported."""
-    name = type(value).__module__.partition(".")[0]
-    return name if name in ("numba", "cupy", "torch") else "other"
+    """By the modules of the type and of what it derives from, of which the library itself is imported."""
+    names = (base.__module__.partition(".")[0] for base in type(value).__mro__)
+    return next((name for name in names if name in ("numba", "cupy", "torch")), "other")
 
 
 def is_array(value):
@@ -88,9 +89,14 @@ def array(name, value, beside=None):
         storage = view.dtype.name
         found = Array(value, "numba", storage, view if storage != "bfloat16" else view.view(np.uint16), value, 0)
     else:
-        found = _from_interface(name, value) or _from_dlpack(value)
+        try:
+            found = _from_interface(value) or _from_dlpack(value)
+        except (BufferError, RuntimeError) as error:
+            raise TypeError(f"{name}: {error}") from None
     if found.storage not in STORAGES:
         raise _validate.not_supported(name, found.storage)
+    if found.view.size and found.view.__array_interface__["data"][0] % found.view.itemsize:
+        raise ValueError(f"{name}: does not begin at a multiple of {found.view.itemsize} bytes")
     if any(stride % found.view.itemsize for stride in found.view.strides):
         raise ValueError(f"{name}: strides {found.view.strides}, expected multiples of {found.view.itemsize} bytes")
     if beside is not None and found.view.size and beside.view.size and found.device != beside.device:
@@ -98,27 +104,40 @@ def array(name, value, beside=None):
     return found
 
 
-def _from_interface(name, value):
+def _from_interface(value):
     try:
         interface = value.__cuda_array_interface__
-    except (AttributeError, TypeError):
-        # Not for all dtypes
+    except (AttributeError, KeyError, RuntimeError, TypeError):
+        # Not for all dtypes, and libraries differ in how they say so; DLPack says why.
         return None
-    except RuntimeError as error:
-        raise TypeError(f"{name}: {error}") from None
     address, read_only = interface["data"]
     typestr = interface["typestr"]
     storage = _TYPESTR.get(typestr[1:], typestr)
     dtype = STORAGES.get(storage, np.dtype(np.uint8))
     shape = tuple(interface["shape"])
     view = at_address(address or 0, shape, interface.get("strides"), dtype)
-    device = launch.device_of(address) if view.size else 0
-    return Array(value, _library_of(value), storage, view, value, device, not read_only)
+    library = _library_of(value)
+    return Array(value, library, storage, view, value, _device_of(value, library, address), not read_only)
+
+
+def _device_of(value, library, address):
+    """The number of the device; what the library knows needs no driver."""
+    if library == "torch":
+        return value.device.index
+    if library == "cupy":
+        return value.device.id
+    if library == "numba":
+        return value.gpu_data.context.device.id
+    if hasattr(value, "__dlpack_device__"):
+        return int(value.__dlpack_device__()[1])
+    return launch.device_of(address) if address else 0
 
 
 def _from_dlpack(value):
+    # Where the library's current stream is used, nothing is to wait for; others are to be ordered before the default one.
+    library = _library_of(value)
     # The capsule frees what it describes when it goes.
-    capsule = value.__dlpack__(stream=-1)
+    capsule = value.__dlpack__(stream=1 if library == "other" else -1)
     tensor = _DLTensor.from_address(ctypes.pythonapi.PyCapsule_GetPointer(capsule, b"dltensor"))
     storage = f"{_DLPACK_CODES.get(tensor.code, 'unknown')}{tensor.bits}"
     storage = "bool" if tensor.code == 6 else storage
@@ -127,7 +146,7 @@ def _from_dlpack(value):
     strides = tuple(tensor.strides[d] * dtype.itemsize for d in range(tensor.ndim)) if tensor.strides else None
     address = (tensor.data or 0) + tensor.byte_offset
     view = at_address(address, shape, strides, dtype)
-    return Array(value, _library_of(value), storage, view, (value, capsule), tensor.ordinal)
+    return Array(value, library, storage, view, (value, capsule), tensor.ordinal)
 
 
 def stream_of(found):
@@ -135,7 +154,10 @@ def stream_of(found):
     if found.library == "torch":
         return sys.modules["torch"].cuda.current_stream(found.device).cuda_stream
     if found.library == "cupy":
-        return sys.modules["cupy"].cuda.get_current_stream().ptr
+        cupy = sys.modules["cupy"]
+        # Every device has its own.
+        with cupy.cuda.Device(found.device):
+            return cupy.cuda.get_current_stream().ptr
     if found.library == "numba":
         return 0 if _numba.SIMULATED else int(found.given.stream)
     interface = getattr(found.given, "__cuda_array_interface__", None) or {}
@@ -165,10 +187,16 @@ def empty(shape, storage, like):
         made = cuda.device_array(shape, dtype)
         return Array(made, "numba", storage, made._ary if storage != "bfloat16" else made._ary.view(np.uint16), made, 0)
     # What is read later goes through the same stream.
+    stream = stream_of(like)
     with cuda.gpus[like.device]:
-        made = cuda.device_array(shape, dtype, stream=getattr(like.given, "stream", 0) if like.library == "numba" else 0)
+        made = cuda.device_array(shape, dtype, stream=cuda.external_stream(stream) if stream else 0)
     view = at_address(made.device_ctypes_pointer.value or 0, shape, None, STORAGES[storage])
     return Array(made, "numba", storage, view, made, like.device)
+
+
+def _current(ordinal):
+    """Within the block Numba allocates on this device."""
+    return nullcontext() if _numba.SIMULATED else cuda.gpus[ordinal]
 
 
 _kept = threading.local()
@@ -192,7 +220,8 @@ def scratch(size, like, stream):
     blocks = _kept.__dict__.setdefault("blocks", {})
     made, address = blocks.get((like.device, stream), (None, 0))
     if made is None or made.nbytes < size:
-        made = cuda.device_array(size, np.uint8)
+        with _current(like.device):
+            made = cuda.device_array(size, np.uint8)
         address = made._ary.ctypes.data if _numba.SIMULATED else made.device_ctypes_pointer.value
         blocks[like.device, stream] = made, address
     return address, made
@@ -223,8 +252,12 @@ def filled(values, like):
         view = at_address(made.data_ptr(), values.shape, None, values.dtype)
         return Array(made, "torch", "float64", view, made, like.device)
     if like.library == "cupy":
-        with sys.modules["cupy"].cuda.Device(like.device):
-            made = sys.modules["cupy"].asarray(values)
+        cupy = sys.modules["cupy"]
+        with cupy.cuda.Device(like.device):
+            made = cupy.asarray(values)
+            # It is kept, and used on other streams.
+            cupy.cuda.get_current_stream().synchronize()
         view = at_address(made.data.ptr, values.shape, None, values.dtype)
         return Array(made, "cupy", "float64", view, made, like.device)
-    return array("class_weight", cuda.to_device(values))
+    with _current(like.device):
+        return array("class_weight", cuda.to_device(values))

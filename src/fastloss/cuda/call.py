@@ -55,6 +55,10 @@ FEW_ROWS, PART = (3, 8) if SIMULATED else (128, 16384)
 # Elements of a 16-byte load.
 WIDTHS = {"float64": 2, "float32": 4, "float16": 8, "bfloat16": 8}
 
+# Weights of classes that were copied to devices: (bytes, device, library) -> Array. Functions make a kernel for each call.
+MOST_WEIGHTS = 64
+_weights_on_devices = {}
+
 _checks_labels = True
 _calls = itertools.count(1)
 # What the errors of the last calls say: number of the call -> the arrays and their meaning.
@@ -74,13 +78,13 @@ def check(values):
         found = [arrays.array("array", value) for value in values]
         for array in found:
             launch.device(array.device).synchronize(arrays.stream_of(array))
-        ordinals = {array.device for array in found}
+        devices = {launch.device(array.device) for array in found}
     else:
-        ordinals = range(launch.device_count())
-        for ordinal in ordinals:
-            launch.device(ordinal).synchronize(0)
-    for ordinal in ordinals:
-        raise_pending(launch.device(ordinal))
+        devices = launch.devices_in_use()
+        for device in devices:
+            device.synchronize(None)
+    for device in devices:
+        raise_pending(device)
 
 
 def raise_pending(device):
@@ -88,8 +92,17 @@ def raise_pending(device):
     words = device.words
     if words[0] == 0:
         return
-    wrong, number, place, bits, label = (int(word) for word in words)
-    words[0] = 0
+    with _recent_lock:
+        words[0] = 0
+        slots = words[1:].reshape(totals.SLOTS, totals.SLOT)
+        found = np.flatnonzero(slots[:, 0])
+        if found.size == 0:
+            return
+        first = found[np.argmin(slots[found, 1])]
+        wrong, number, place, bits, label = (int(word) for word in slots[first])
+        slots[first, 0] = 0
+        # Others are for those who ask next.
+        words[0] = found.size > 1
     with _recent_lock:
         told = next((told for known, told in _recent if known == number), None)
     value = float(np.int64(bits).view(np.float64))
@@ -103,8 +116,8 @@ class _Result(DeviceArray):
 
     def copy_to_host(self, *arguments, **keywords):
         host = super().copy_to_host(*arguments, **keywords)
-        for ordinal in range(launch.device_count()):
-            raise_pending(launch.device(ordinal))
+        for device in launch.devices_in_use():
+            raise_pending(device)
         return host
 
 
@@ -201,8 +214,6 @@ class DeviceKernel:
         self.sparse = about["labels"] or self.kind in SPARSE or self.kind == "LOCATION_SCALE"
         weights = about["class_weight"]
         self.class_weight = None if weights is None else np.asarray(weights, np.float64)
-        # Weights of the classes on each device
-        self._on_device = {}
 
     # Arguments
 
@@ -214,7 +225,7 @@ class DeviceKernel:
         p.device = launch.device(p.y_pred.device)
         raise_pending(p.device)
         p.stream, p.scratch = arrays.stream_of(p.y_pred), _Scratch()
-        p.launches = []
+        p.launches, p.reference_labels, p.references = [], None, None
         if self.kind in STRUCTURED:
             self.prepare_structured(p)
         else:
@@ -339,9 +350,9 @@ class DeviceKernel:
         shape, strides = _joined_dimensions(view)
         if len(shape) > totals.DIMENSIONS:
             raise ValueError(f"y_pred: shape {view.shape}, strides {view.strides}: more than {totals.DIMENSIONS} runs")
-        shape = (1,) * (totals.DIMENSIONS - len(shape)) + shape
-        strides = (0,) * (totals.DIMENSIONS - len(strides)) + strides
-        spec = _key(storage=f"uint{8 * view.itemsize}", scatter=scatter)
+        spec = _key(storage=f"uint{8 * view.itemsize}", scatter=scatter, dimensions=max(len(shape), 1))
+        shape += (1,) * (totals.DIMENSIONS - len(shape))
+        strides += (0,) * (totals.DIMENSIONS - len(strides))
         arguments = [memory, together, view.size, first, *shape[1:], *strides]
         self.by_thread(p, totals.gather, spec, view.size, arguments)
 
@@ -393,10 +404,13 @@ class DeviceKernel:
         """Weights of the classes on the device; they do not change."""
         if self.class_weight is None:
             return launch.NOTHING
-        found = self._on_device.get((p.y_pred.device, p.y_pred.library))
+        key = self.class_weight.tobytes(), p.y_pred.device, p.y_pred.library
+        found = _weights_on_devices.get(key)
         if found is None:
             found = arrays.filled(self.class_weight, p.y_pred)
-            self._on_device[p.y_pred.device, p.y_pred.library] = found
+            if len(_weights_on_devices) >= MOST_WEIGHTS:
+                _weights_on_devices.clear()
+            _weights_on_devices[key] = found
         return arrays.memory_of(found.view, found.owner)[0]
 
     # Calls
@@ -444,6 +458,8 @@ class DeviceKernel:
         view, pred = array.view, p.y_pred.view
         in_place = view.__array_interface__["data"] == pred.__array_interface__["data"] and view.strides == pred.strides
         others = [p.y_true.view, *(x.view for x in (p.sample_weight, p.mask) if isinstance(x, arrays.Array))]
+        # The value of an element out of bounds is read for its error after all is written.
+        in_place = in_place and self.about["pred_bounds"] == (-math.inf, math.inf)
         apart = all(not _validate.share_memory(view, other) for other in ([] if in_place else [pred]) + others)
         return _Place(array, out, apart)
 
@@ -470,6 +486,11 @@ class DeviceKernel:
         p.scratch.allocate(p.y_pred, p.stream)
         for make, spec, threads, grid, block, shared, arguments in p.launches:
             p.device.launch(make, spec, threads, grid, block, shared, p.stream, arguments)
+        # Numba, CuPy and PyTorch wait, or reuse memory in the order of the stream.
+        given = (p.y_true, p.y_pred, p.sample_weight, p.mask, p.reference_labels, p.references)
+        foreign = [x.owner for x in given if isinstance(x, arrays.Array) and x.library == "other"]
+        if foreign:
+            p.device.hold(foreign, p.stream)
         return None if derivatives_only else _readable((losses if value is None else value).given)
 
     def output(self, p, place):
@@ -624,7 +645,8 @@ class DeviceKernel:
         storages = {"real": p.real, "y_true": p.y_true.storage, "y_pred": p.y_pred.storage, "width": width}
         # A long row leaves room for one block alone on a processor, which then has half of its threads; elsewhere than on
         # Hopper the assembler would spill.
-        most = 2 * THREADS if p.real == "float32" and p.device.capability[0] == 9 else THREADS
+        roomy = outputs and p.real == "float32" and p.device.capability[0] == 9
+        most = 2 * THREADS if roomy else THREADS
         spec = _key(
             **storages, element=about["element"], gradient=p.gradient_storage, want_gradient=len(outputs) > 0,
             want_losses=want_losses, weighted=weights is not None, class_weights=self.class_weight is not None,

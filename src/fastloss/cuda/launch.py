@@ -11,6 +11,7 @@ import hashlib
 import os
 import struct
 import threading
+from collections import deque
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -38,7 +39,7 @@ NOTHING = Memory(0, 0)
 def folder():
     """Where machine code is kept."""
     chosen = os.environ.get("FASTLOSS_CACHE_DIR")
-    return Path(chosen) if chosen else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fastloss"
+    return Path(chosen) if chosen else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "fastloss"
 
 
 @cache
@@ -82,14 +83,19 @@ def _machine_code(make, spec, threads, capability):
     """(machine code, entry, types of the arguments), from the disk or compiled."""
     key = _fingerprint().copy()
     key.update(repr((make.__module__, make.__name__, spec, threads, capability)).encode())
-    path = folder() / f"{key.hexdigest()}.cubin"
     try:
+        path = folder() / f"{key.hexdigest()}.cubin"
         entry, arguments, code = path.read_bytes().split(b"\n", 2)
         return code, entry, arguments.decode().split()
     except (OSError, ValueError):
         pass
+    except RuntimeError:
+        # There is no home.
+        path = None
     (ptx,), entry, arguments = compile_to_ptx(make, spec, threads, [capability])
     code, _ = assemble(ptx, capability)
+    if path is None:
+        return code, entry.encode(), arguments
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}")
@@ -124,6 +130,9 @@ class _Simulator:
     def synchronize(self, stream):
         pass
 
+    def hold(self, owners, stream):
+        pass
+
 
 @cache
 def _simulated(make, spec):
@@ -153,21 +162,15 @@ class _Device:
         from cuda.bindings import driver
 
         self.driver, self.ordinal = driver, ordinal
-        self.device = _checked(driver.cuDeviceGet(ordinal))
+        self.device, self.name, *capability = _about_device(driver, ordinal)
+        self.capability = tuple(capability)
         self.context = _checked(driver.cuDevicePrimaryCtxRetain(self.device))
         attribute = driver.CUdevice_attribute
-        self.capability = tuple(
-            _checked(driver.cuDeviceGetAttribute(a, self.device))
-            for a in (
-                attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR,
-                attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR,
-            )
-        )
         self.shared_bytes = _checked(
             driver.cuDeviceGetAttribute(attribute.CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN, self.device)
         )
-        self.name = _checked(driver.cuDeviceGetName(256, self.device)).split(b"\0")[0].decode()
         self.threads = None
+        self._held = deque()
         self._kernels = {}
         self._lock = threading.Lock()
         with self.current():
@@ -211,14 +214,18 @@ class _Device:
         most = driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
         _checked(driver.cuFuncSetAttribute(function, most, self.shared_bytes - static))
         pointers = [kind.endswith("*") for kind in arguments]
-        form = "=" + "".join("Q" if p else _FORMATS[kind] for p, kind in zip(pointers, arguments, strict=True))
+        letters = ["Q" if p else _FORMATS[kind] for p, kind in zip(pointers, arguments, strict=True)]
         offsets = 8 * np.arange(len(arguments), dtype=np.uint64)
-        return library, function, pointers, form, offsets
+        return library, function, pointers, [x[0] for x in letters], "=" + "".join(letters), offsets
 
     def launch(self, make, spec, threads, grid, block, shared, stream, arguments):
         with self.current():
-            _, function, pointers, form, offsets = self._kernel(make, spec, threads)
-            values = [a.address if p else a for p, a in zip(pointers, arguments, strict=True)]
+            _, function, pointers, letters, form, offsets = self._kernel(make, spec, threads)
+            # A parameter beyond float32 is infinite there, as in C; struct would refuse it.
+            values = [
+                a.address if p else ctypes.c_float(a).value if f == "f" else a
+                for p, f, a in zip(pointers, letters, arguments, strict=True)
+            ]
             packed = np.frombuffer(bytearray(struct.pack(form, *values)), np.uint8)
             places = offsets + np.uint64(packed.ctypes.data)
             _checked(
@@ -226,8 +233,20 @@ class _Device:
             )
 
     def synchronize(self, stream):
+        """Waits for a stream, or for all if that is None."""
         with self.current():
-            _checked(self.driver.cuStreamSynchronize(stream))
+            _checked(self.driver.cuCtxSynchronize() if stream is None else self.driver.cuStreamSynchronize(stream))
+
+    def hold(self, owners, stream):
+        """Keeps objects alive until what was launched on a stream is done."""
+        driver, done = self.driver, int(self.driver.CUresult.CUDA_SUCCESS)
+        with self.current():
+            event = _checked(driver.cuEventCreate(driver.CUevent_flags.CU_EVENT_DISABLE_TIMING))
+            _checked(driver.cuEventRecord(event, stream))
+            with self._lock:
+                self._held.append((event, owners))
+                while self._held and int(driver.cuEventQuery(self._held[0][0])[0]) == done:
+                    driver.cuEventDestroy(self._held.popleft()[0])
 
 
 def _checked(answer):
@@ -238,27 +257,61 @@ def _checked(answer):
     return values[0] if len(values) == 1 else values
 
 
-@cache
+_devices, _devices_lock = {}, threading.Lock()
+
+
 def device(ordinal):
     """The device of that number; under the simulator there is one."""
-    return _Simulator() if _numba.SIMULATED else _Device(ordinal)
+    found = _devices.get(ordinal)
+    if found is None:
+        # One alone: it has the words that errors are written to.
+        with _devices_lock:
+            found = _devices.get(ordinal) or (_Simulator() if _numba.SIMULATED else _Device(ordinal))
+            _devices[ordinal] = found
+    return found
+
+
+def devices_in_use():
+    """Those that something was computed on; others are left alone, as contexts take memory."""
+    return list(_devices.values())
 
 
 def device_of(address):
     """The number of the device that holds an address."""
     if _numba.SIMULATED:
         return 0
-    from cuda.bindings import driver
+    # Not by cuda-bindings, some versions of which answer 0 for every device.
+    ordinal, attribute = ctypes.c_int(0), 9  # CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
+    error = _driver_library().cuPointerGetAttribute(ctypes.byref(ordinal), attribute, ctypes.c_uint64(address))
+    if error != 0:
+        raise RuntimeError(f"CUDA: error {error} where the device of an address was asked for")
+    return ordinal.value
 
-    attribute = driver.CUpointer_attribute.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
-    return int(_checked(driver.cuPointerGetAttribute(attribute, address)))
+
+@cache
+def _driver_library():
+    return ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
 
 
-def device_count():
-    """How many devices the driver offers."""
+def describe_devices():
+    """A line for each device that the driver offers; none is started."""
     if _numba.SIMULATED:
-        return 1
+        return [_Simulator.name]
     from cuda.bindings import driver
 
     _checked(driver.cuInit(0))
-    return int(_checked(driver.cuDeviceGetCount()))
+    lines = []
+    for ordinal in range(int(_checked(driver.cuDeviceGetCount()))):
+        _, name, major, minor = _about_device(driver, ordinal)
+        lines.append(f"{name}, compute capability {major}.{minor}")
+    return lines
+
+
+def _about_device(driver, ordinal):
+    """(handle, name, major and minor compute capability)"""
+    found, attribute = _checked(driver.cuDeviceGet(ordinal)), driver.CUdevice_attribute
+    name = _checked(driver.cuDeviceGetName(256, found)).split(b"\0")[0].decode()
+    numbers = (
+        attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR,
+    )  # fmt: skip
+    return found, name, *(_checked(driver.cuDeviceGetAttribute(number, found)) for number in numbers)

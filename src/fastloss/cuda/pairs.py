@@ -163,6 +163,9 @@ def derivatives(spec):
         factor = factor * factor_at[0]
         for i in range(int64(cuda.blockIdx.x), count, int64(cuda.gridDim.x)):
             label = label_of(y_true, i)
+            if references == 0:
+                for c in range(own, columns, threads):
+                    gradient[i * columns + c] = none
             for first in range(0, references, threads):
                 j = first + own
                 coefficient = none

@@ -56,7 +56,9 @@ def of_label(spec):
                 if class_weighted:
                     weight = weight * class_weights[label]
             value, slope, curvature = element(kind, probability, a, b, c, d)
-            if own == 0:
+            # The label's probability is overwritten, if anywhere, by the thread that has read it for the loss.
+            owner = label & (threads - 1) if label >= 0 else int64(0)
+            if own == owner:
                 buffer[0] = kind(value) * weight if label >= 0 and weight != kind(0) else kind(0)
                 buffer[0] = kind(nan) if wrong else buffer[0]
                 high, low = add_one(high, low, buffer)

@@ -28,8 +28,10 @@ from fastloss.cuda.numerics import (
     two_sum,
 )
 
-# The error word: what is wrong, the number of the call, the place, the value as the bits of a float64, a label.
-WORDS = 5
+# The error words: whether any is set, then a slot for a call in turn. A slot: what is wrong, the number of the call, the
+# place, the value as the bits of a float64, a label. So calls on several streams do not write to the same.
+SLOTS, SLOT = 64, 5
+WORDS = 1 + SLOTS * SLOT
 
 
 def weigh(spec):
@@ -211,21 +213,23 @@ def finish(spec):
             if wrong != 0:
                 total = double(nan)
                 # An error that nobody has read yet stays.
-                if words[0] == 0:
+                slot = 1 + number % SLOTS * SLOT
+                if words[slot] == 0:
                     buffer[0] = double(nan)
-                    words[4] = int64(0)
+                    words[slot + 4] = int64(0)
                     if wrong in (BAD_LABEL, BAD_PADDING):
-                        words[4] = label_of(y_true, place)
+                        words[slot + 4] = label_of(y_true, place)
                         load_true(y_true, place, buffer)
                     if wrong == BAD_TRUE:
                         load_true(y_true, place, buffer)
                     if wrong == BAD_PRED:
                         load_pred(y_pred, place, buffer)
-                    words[1] = number
-                    words[2] = place
-                    words[3] = bits_as_int64(buffer[0])
+                    words[slot + 1] = number
+                    words[slot + 2] = place
+                    words[slot + 3] = bits_as_int64(buffer[0])
+                    words[slot] = wrong
                     cuda.threadfence_system()
-                    words[0] = wrong
+                    words[0] = int64(1)
             value[0] = kind(total)
 
     arguments = [f"{spec.sums}*", "int64*", "int64", "float64*", "float64", "int64*", f"{spec.y_true}*", f"{spec.y_pred}*",
@@ -234,25 +238,32 @@ def finish(spec):
 
 
 def gather(spec):
-    """Elements that lie apart become contiguous, or the reverse. Of fewer dimensions the first have extent 1."""
-    scatter = spec.scatter
+    """Elements that lie apart become contiguous, or the reverse; spec.dimensions: of how many, at least 1."""
+    scatter, used = spec.scatter, spec.dimensions
 
     def kernel(apart, together, count, origin, n1, n2, n3, n4, n5, n6, s0, s1, s2, s3, s4, s5, s6):
         step = int64(cuda.gridDim.x) * cuda.blockDim.x
         for i in range(int64(cuda.blockIdx.x) * cuda.blockDim.x + cuda.threadIdx.x, count, step):
+            # Divisions of 64 bits are what this takes: none for dimensions that are not there.
             rest, place = i, origin
-            place += rest % n6 * s6
-            rest //= n6
-            place += rest % n5 * s5
-            rest //= n5
-            place += rest % n4 * s4
-            rest //= n4
-            place += rest % n3 * s3
-            rest //= n3
-            place += rest % n2 * s2
-            rest //= n2
-            place += rest % n1 * s1
-            rest //= n1
+            if used > 6:
+                place += rest % n6 * s6
+                rest //= n6
+            if used > 5:
+                place += rest % n5 * s5
+                rest //= n5
+            if used > 4:
+                place += rest % n4 * s4
+                rest //= n4
+            if used > 3:
+                place += rest % n3 * s3
+                rest //= n3
+            if used > 2:
+                place += rest % n2 * s2
+                rest //= n2
+            if used > 1:
+                place += rest % n1 * s1
+                rest //= n1
             place += rest * s0
             if scatter:
                 apart[place] = together[i]
