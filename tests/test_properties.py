@@ -87,14 +87,15 @@ def moved(array, elements):
 @pytest.mark.parametrize("shape", [(20_011, 1), (300, 67), (2, 20_011)])
 def test_order_of_additions_does_not_depend_on_the_address(isa, rng, shape, weighted):
     """Floats of one size have exact sums in double; these have not, and are not rounded to float32 either."""
+    case = next(case for case in CASES.values() if case.elementwise and case.pred_bounds == (-np.inf, np.inf))
     y, p = np.zeros(shape, "float32"), (2.0 ** rng.uniform(-20, 20, shape)).astype("float32")
     weights = 2.0 ** rng.uniform(-9, 9, shape[0]) if weighted else None
-    sums = set()
+    found = set()
     for elements in (0, 1, 3, 7, 12):
-        total = fl.losses.MeanAbsoluteError(reduction="sum").accumulator()
+        total = case.make(reduction="sum").accumulator()
         total.update(y, moved(p, elements), weights)
-        sums.add(float(total.value()))
-    assert len(sums) == 1
+        found.add(float(total.value()))
+    assert len(found) == 1
 
 
 @pytest.mark.parametrize("elements", [0, 1])
