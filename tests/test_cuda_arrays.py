@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The host's side of calls on a GPU, without one: arrays of all kinds are described, and kernels written down."""
 
+import ctypes
 import importlib.util
 import os
 from types import SimpleNamespace
+from unittest import mock
 
 import ml_dtypes
 import numpy as np
@@ -17,7 +19,7 @@ if importlib.util.find_spec("numba_cuda") is None or os.environ.get("NUMBA_ENABL
 
 from cuda_kernels import FakeArray, aligned, arguments_of, recording
 from fastloss import _kernels
-from fastloss.cuda import arrays
+from fastloss.cuda import arrays, launch
 
 DTYPES = ("float32", "float64", "float16", "bool", *(f"{s}int{n}" for s in ("", "u") for n in (8, 16, 32, 64)))
 
@@ -168,3 +170,105 @@ def test_without_a_device():
     assert str(error.value) == f"y_pred: an array on a GPU, but {reason}"
     assert "\n" not in str(error.value)
     assert fastloss.cuda.describe() == f"none: {reason}"
+
+
+class FakeDriver:
+    """What the driver would answer for one device; launches are written down with their arguments as 64-bit words."""
+
+    def __init__(self):
+        from cuda.bindings import driver
+
+        self.real, self.launches, self.contexts, self.kept, self.destroyed = driver, [], [], [], []
+        self.count = 0  # arguments of the kernel
+        self.done = driver.CUresult.CUDA_SUCCESS
+        self.pending = driver.CUresult.CUDA_ERROR_NOT_READY
+        self.queries = self.done
+
+    def __getattr__(self, name):
+        if not name.startswith("cu"):
+            return getattr(self.real, name)
+        fixed = {
+            "cuDeviceGet": (0,), "cuDeviceGetName": (b"a fake\0\0",), "cuDevicePrimaryCtxRetain": (7,),
+            "cuCtxGetCurrent": (self.contexts[-1] if self.contexts else 0,), "cuLibraryLoadData": (1,),
+            "cuLibraryGetKernel": (2,), "cuKernelGetFunction": (3,), "cuFuncGetAttribute": (1024,),
+            "cuEventCreate": (len(self.destroyed),),
+        }  # fmt: skip
+        return lambda *arguments: (self.done, *fixed.get(name, ()))
+
+    def cuDeviceGetAttribute(self, attribute, device):
+        kinds = self.real.CUdevice_attribute
+        numbers = {
+            kinds.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR: 9, kinds.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR: 0,
+            kinds.CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN: 227 * 1024,
+        }  # fmt: skip
+        return self.done, numbers[attribute]
+
+    def cuMemHostAlloc(self, size, flags):
+        self.kept.append(np.zeros(size, np.uint8))
+        return self.done, self.kept[-1].ctypes.data
+
+    def cuCtxPushCurrent(self, context):
+        self.contexts.append(context)
+        return (self.done,)
+
+    def cuCtxPopCurrent(self):
+        return self.done, self.contexts.pop()
+
+    def cuEventQuery(self, event):
+        return (self.queries,)
+
+    def cuEventDestroy(self, event):
+        self.destroyed.append(event)
+        return (self.done,)
+
+    def cuLaunchKernel(self, function, x, y, z, bx, by, bz, shared, stream, parameters, extra):
+        assert self.contexts == [7]
+        addresses = (ctypes.c_uint64 * self.count).from_address(parameters)
+        words = [ctypes.c_uint64.from_address(address).value for address in addresses]
+        self.launches.append(((x, y, z), (bx, by, bz), shared, stream, words))
+        return (self.done,)
+
+
+def test_the_way_to_the_driver(monkeypatch, tmp_path):
+    """Contexts, machine code, the memory of the arguments: all that the recorder stands for above."""
+    monkeypatch.setenv("FASTLOSS_CACHE_DIR", str(tmp_path))
+    driver, case = FakeDriver(), first_of("POINTWISE_MEAN")
+    y, p = arguments_of(case, (64, 256), np.float32)
+    with mock.patch("cuda.bindings.driver", driver):
+        device = launch._Device(0)
+    assert (device.name, device.capability) == ("a fake", (9, 0))
+    with recording() as recorder:
+        case.make()(y, p)
+    for make, spec, threads, grid, block, shared in recorder.launches:
+        kinds = make(SimpleNamespace(**dict(spec)))[1]
+        arguments = [launch.Memory(1000 + k, 1) if kind.endswith("*") else k for k, kind in enumerate(kinds)]
+        driver.count = len(kinds)
+        device.launch(make, spec, threads, grid, block, shared, 5, arguments)
+        assert not driver.contexts
+        sizes, blocks, dynamic, stream, words = driver.launches[-1]
+        assert (sizes, blocks, dynamic, stream) == ((grid, 1, 1), (*block, 1), shared, 5)
+        for k, (kind, word) in enumerate(zip(kinds, words, strict=True)):
+            if kind.endswith("*"):
+                assert word == 1000 + k
+            elif kind == "int64":
+                assert word == k
+            elif kind == "float32":
+                assert np.uint32(word & 0xFFFFFFFF).view(np.float32) == k
+            elif kind == "float64":
+                assert np.uint64(word).view(np.float64) == k
+    # Another process compiles nothing.
+    assert len(list(tmp_path.glob("*.cubin"))) == len(recorder.launches)
+    with mock.patch("cuda.bindings.driver", driver), mock.patch.object(launch, "compile_to_ptx", side_effect=AssertionError):
+        again = launch._Device(0)
+        for make, spec, threads, *_ in recorder.launches:
+            again._kernel(make, spec, threads)
+    # What is held goes when the device has come that far.
+    driver.queries = driver.pending
+    device.hold(["first"], 5)
+    device.hold(["second"], 5)
+    assert not driver.destroyed
+    driver.queries = driver.done
+    device.hold(["third"], 5)
+    assert len(driver.destroyed) == 3
+    device.synchronize(None)
+    device.synchronize(5)

@@ -241,7 +241,7 @@ class _Device:
         """Keeps objects alive until what was launched on a stream is done."""
         driver, done = self.driver, int(self.driver.CUresult.CUDA_SUCCESS)
         with self.current():
-            event = _checked(driver.cuEventCreate(driver.CUevent_flags.CU_EVENT_DISABLE_TIMING))
+            event = _checked(driver.cuEventCreate(int(driver.CUevent_flags.CU_EVENT_DISABLE_TIMING)))
             _checked(driver.cuEventRecord(event, stream))
             with self._lock:
                 self._held.append((event, owners))
