@@ -417,6 +417,25 @@ def test_long_rows_in_place(on, case, rng, simulated):
     compare(on.get(given), expected[1], tolerance("float32"))
 
 
+@pytest.mark.parametrize("reduction", ["sum_over_batch_size", "none"])
+def test_few_long_rows(on, case, dtype, rng, reduction, simulated):
+    """They are shared by several blocks."""
+    if case.columns:
+        pytest.skip("has short rows alone")
+    y, p = draw(case, rng, (2, 45 if simulated else 100_003), dtype)
+    loss = case.make(reduction=reduction)
+    for weight in (None, np.array([0.5, 2.0]), np.array([0.0, 2.0])):
+        got, expected = both(on, loss.value_and_grad, y, p, weight)
+        got += both(on, loss, y, p, weight)[0]
+        for a, b in zip(got, [*expected, expected[0]], strict=True):
+            compare(a, b, tolerance(dtype))
+    spoilt = p.copy()
+    spoilt[1, -2] = np.nan
+    got, expected = both(on, loss.value_and_grad, y, spoilt)
+    for a, b in zip(got, expected, strict=True):
+        compare(a, b, tolerance(dtype))
+
+
 def test_functions(on, case, rng):
     y, p = draw(case, rng, (4, 2 if case.columns else 3), "float32")
     got, expected = both(on, case.function(), y, p)

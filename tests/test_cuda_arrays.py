@@ -151,12 +151,29 @@ def test_strided_arrays_are_gathered():
     assert kernels_of(lambda: case.make().value_and_grad(y, p, out=out)) == ["gather", "flat", "gather", "finish"]
 
 
-def test_few_long_rows_are_split():
-    case = first_of("SPARSE_SOFTMAX")
+SPLIT = {
+    "SPARSE_SOFTMAX": ["parts", "rows", "finish"],
+    "ROW": ["parts", "rows", "finish"],
+    "ROW_MAXIMUM": ["parts", "rows", "finish"],
+    "POINTWISE_MEAN": ["by_rows", "losses_of_parts", "finish"],
+}
+
+
+@pytest.mark.parametrize("kind", SPLIT)
+def test_few_long_rows_are_split(kind):
+    case = first_of(kind)
     y, p = arguments_of(case, (4, 40000), np.float32)
-    assert kernels_of(lambda: case.make().value_and_grad(y, p)) == ["parts", "rows", "finish"]
-    # Parts would read what others have written.
-    assert kernels_of(lambda: case.make().value_and_grad(y, p, out=p)) == ["rows", "finish"]
+    loss = case.make(reduction=None)
+    with recording() as recorder:
+        loss.value_and_grad(y, p)
+    assert [make.__name__ for make, *_ in recorder.launches] == SPLIT[kind]
+    assert all(grid == 12 for make, _, _, grid, *_ in recorder.launches if make.__name__ in ("parts", "rows", "by_rows"))
+    if kind == "SPARSE_SOFTMAX":
+        # Parts would read what others have written.
+        assert kernels_of(lambda: loss.value_and_grad(y, p, out=p)) == ["rows", "finish"]
+    with recording() as recorder:
+        loss.value_and_grad(*arguments_of(case, (400, 40000), np.float32))
+    assert "parts" not in [make.__name__ for make, *_ in recorder.launches]
 
 
 def test_without_a_device():

@@ -103,13 +103,17 @@ def test_storages_and_methods_of_every_kind(case, storage):
 
 
 @pytest.mark.parametrize("storage", ["float32", "bfloat16"])
-def test_few_long_rows(storage):
-    """They are split: one kernel for the parts, one that puts them together."""
-    case = KINDS["SPARSE_SOFTMAX"]
+@pytest.mark.parametrize("kind", ["SPARSE_SOFTMAX", "ROW", "ROW_MAXIMUM", "POINTWISE_MEAN"])
+def test_few_long_rows(kind, storage):
+    """They are split: kernels for the parts and for what puts them together."""
+    case = KINDS[kind]
     with recording() as recorder:
-        case.make().value_and_grad(*arguments_of(case, (4, 40000), STORAGES[storage]))
+        case.make(reduction=None).value_and_grad(*arguments_of(case, (4, 40000), STORAGES[storage]))
     for make, spec, threads, *_ in recorder.launches[:2]:
-        check(make, (("element", case.name), *spec) if "element" not in dict(spec) else spec, threads, CAPABILITIES[1:2])
+        about = {"element": case.name, "y_pred": storage} | dict(spec)
+        if "parts" in make.__name__:
+            about.pop("want_gradient", None)
+        check(make, tuple(sorted(about.items())), threads, CAPABILITIES[1:2])
 
 
 @pytest.mark.parametrize("case", KINDS.values(), indirect=True, ids=list(KINDS))

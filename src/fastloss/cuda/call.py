@@ -599,7 +599,9 @@ class DeviceKernel:
             blocks = self.blocks(p, -(-p.rows * p.columns // width))
         else:
             threads, rows, blocks = self.shape_of_rows(p, width, THREADS)
-            block = (threads, rows)
+            block, pieces = (threads, rows), self.pieces(p)
+            blocks = self.blocks_of_parts(p, pieces, rows) if pieces > 1 else blocks
+            spec += _key(split=pieces > 1)
         partials, places = p.scratch.memory(p.real, 2 * blocks), p.scratch.memory("int64", blocks)
         # grad_and_hess is of the elements' own losses.
         per_row = 1 if len(outputs) > 1 else divide
@@ -614,15 +616,30 @@ class DeviceKernel:
         if flat:
             self.launch(p, pointwise.flat, spec, 256, blocks, block, 0, arguments)
             return partials, places, blocks, self.divisor(p, reduction, divide)
-        self.launch(p, pointwise.by_rows, spec, THREADS, blocks, block, 0, [*arguments, losses, float(divide)])
+        found = p.scratch.memory(p.real, 2 * p.rows * pieces) if pieces > 1 else launch.NOTHING
+        arguments += [losses, float(divide), PART, pieces, found]
+        self.launch(p, pointwise.by_rows, spec, THREADS, blocks, block, 0, arguments)
+        if pieces > 1 and want_losses:
+            self.launch(
+                p, pointwise.losses_of_parts, _key(real=p.real), 256, min(p.rows, 4 if SIMULATED else BLOCKS),
+                (self.threads(p), 1), 0, [found, p.rows, pieces, float(divide), losses],
+            )  # fmt: skip
         return partials, places, blocks, self.divisor(p, reduction)
+
+    def pieces(self, p):
+        """Parts that each row is split into, where rows are few and long."""
+        return -(-p.columns // PART) if 0 < p.rows <= FEW_ROWS else 1
+
+    def blocks_of_parts(self, p, pieces, rows):
+        """Blocks for the parts of all rows, so many in each."""
+        return max(1, min(-(-p.rows * pieces // rows), 4 if SIMULATED else BLOCKS))
 
     def rows_launch(self, p, make, spec, width, want_cache, arguments_of, most=None, pieces=1):
         """Launches a kernel of rows, with as much shared memory as a row has use for; or of `pieces` of each."""
         most = most or THREADS
         threads, rows, blocks = self.shape_of_rows(p, width, most)
         if pieces > 1:
-            blocks = max(1, min(-(-p.rows * pieces // rows), 4 if SIMULATED else BLOCKS))
+            blocks = self.blocks_of_parts(p, pieces, rows)
         size = 16 if width > 1 else 0
         vectors = p.columns // width if size and want_cache else 0
         # What the kernels use besides
@@ -641,7 +658,7 @@ class DeviceKernel:
         width = self.width(p, [p.y_pred_memory, *outputs], p.columns < 4 * 32)
         # Parts of a row are read twice, so not where the gradient overwrites it.
         in_place = outputs and outputs[0].address == p.y_pred_memory.address
-        pieces = -(-p.columns // PART) if p.rows <= FEW_ROWS and not in_place else 1
+        pieces = 1 if in_place else self.pieces(p)
         storages = {"real": p.real, "y_true": p.y_true.storage, "y_pred": p.y_pred.storage, "width": width}
         # A long row leaves room for one block alone on a processor, which then has half of its threads; elsewhere than on
         # Hopper the assembler would spill.
@@ -711,22 +728,40 @@ class DeviceKernel:
     def run_row(self, p, reduction, weights, outputs, want_losses, losses):
         about = self.about
         width = self.width(p, [p.true_memory, p.y_pred_memory, *outputs], p.columns < 4 * 32)
+        scaled = about["element"] in SCALE_FREE and "float64" in (p.y_true.storage, p.y_pred.storage)
+        # The scale of a row is that of all its parts.
+        pieces = 1 if scaled else self.pieces(p)
+        common = {
+            "element": about["element"], "y_true": p.y_true.storage, "y_pred": p.y_pred.storage, "width": min(width, 4),
+            "weighted": weights is not None, "bounded": _is_bounded(about), "has_maximum": self.kind == "ROW_MAXIMUM",
+            "real": p.real,
+        }  # fmt: skip
         spec = _key(
-            element=about["element"], real=p.real, y_true=p.y_true.storage, y_pred=p.y_pred.storage,
-            gradient=p.gradient_storage, width=min(width, 4), want_gradient=len(outputs) > 0, want_losses=want_losses,
-            weighted=weights is not None, bounded=_is_bounded(about), has_maximum=self.kind == "ROW_MAXIMUM",
-            scaled=about["element"] in SCALE_FREE and "float64" in (p.y_true.storage, p.y_pred.storage),
+            **common, gradient=p.gradient_storage, want_gradient=len(outputs) > 0, want_losses=want_losses, scaled=scaled,
+            split=pieces > 1,
         )  # fmt: skip
         gradient = outputs[0] if outputs else launch.NOTHING
+        bounds = *_real_bounds(about["true_bounds"], p.real), *_real_bounds(about["pred_bounds"], p.real)
+        found = launch.NOTHING
+        if pieces > 1:
+            found = p.scratch.memory("float64", rowwise.FOUND * p.rows * pieces)
+            arguments = [
+                p.true_memory, p.y_pred_memory, weights or launch.NOTHING, p.rows, p.columns, about["label_scale"],
+                about["label_shift"], *bounds, PART, pieces, found,
+            ]  # fmt: skip
+            block = (2 if SIMULATED else THREADS, 1)
+            self.launch(
+                p, rowwise.parts, _key(**common), THREADS, self.blocks_of_parts(p, pieces, 1), block, 0, arguments
+            )
         partials, places, blocks = self.rows_launch(
             p, rowwise.rows, spec, width, False,
             lambda kept, partials, places: [
                 p.true_memory, p.y_pred_memory, gradient, weights or launch.NOTHING,
                 p.weighed[0] if p.weighed else launch.NOTHING, p.rows, p.columns, self.factor(p, reduction, 1),
-                about["label_scale"], about["label_shift"], *about["parameters"],
-                *_real_bounds(about["true_bounds"], p.real), *_real_bounds(about["pred_bounds"], p.real),
-                partials, places, losses,
+                about["label_scale"], about["label_shift"], *about["parameters"], *bounds, partials, places, losses,
+                PART, pieces, found,
             ],
+            pieces=pieces,
         )  # fmt: skip
         return partials, places, blocks, self.divisor(p, reduction)
 

@@ -19,6 +19,7 @@ from fastloss.cuda.numerics import (
     block_results,
     joined,
     row_sum,
+    two_sum,
     unrolled,
     with_four_parameters,
 )
@@ -157,7 +158,7 @@ def flat(spec):
 
 
 def by_rows(spec):
-    """The rows by themselves: their losses, which are written too if they are wanted."""
+    """The rows by themselves, or parts of rows that are split: their losses, which are written too if they are wanted."""
     kind, width, parts = REALS[spec.real], spec.width, _Parts(spec)
     load_true, load_pred, load_one_true, load_one_pred = (
         parts.load_true, parts.load_pred, parts.load_one_true, parts.load_one_pred,
@@ -166,11 +167,11 @@ def by_rows(spec):
     add, add_one, finish = parts.add, parts.add_one, parts.finish
     sum_of_row = row_sum(spec.real)
     want_gradient, want_hessian, weighted, signed = spec.want_gradient, spec.want_hessian, spec.weighted, spec.signed
-    want_losses, with_column_weight = spec.want_losses, spec.column_weights
+    want_losses, with_column_weight, split = spec.want_losses, spec.column_weights, spec.split
 
     def kernel(y_true, y_pred, gradient, hessian, weights, signs, factor_at, rows, columns, factor, label_scale, label_shift,
                a, b, c, d, true_low, true_high, pred_low, pred_high, partials, bad_places, column_weights,
-               column_stride, losses, divisor):  # fmt: skip
+               column_stride, losses, divisor, part_columns, pieces, found):  # fmt: skip
         shared = cuda.shared.array(ENTRIES, kind)
         places = cuda.shared.array(PARTS, int64)
         true_of = cuda.local.array(width, kind)
@@ -186,13 +187,19 @@ def by_rows(spec):
             factor = factor * kind(factor_at[0])
         if signed and signs[0] == 0:
             label_scale, label_shift = kind(2), kind(-1)
-        for block in range(int64(cuda.blockIdx.x) * cuda.blockDim.y, rows, int64(cuda.gridDim.x) * cuda.blockDim.y):
-            row = block + cuda.threadIdx.y
+        items = rows * pieces if split else rows
+        for block in range(int64(cuda.blockIdx.x) * cuda.blockDim.y, items, int64(cuda.gridDim.x) * cuda.blockDim.y):
+            item, begin, extent = block + cuda.threadIdx.y, int64(0), columns
+            row = item
+            if split:
+                row = item // pieces
+                begin = (item - row * pieces) * part_columns
+                extent = columns - begin if columns - begin < part_columns else part_columns
             # Threads beyond the last row take part in its reductions, of nothing.
-            extent = columns if row < rows else int64(0)
-            base = row * columns
+            extent = extent if item < items else int64(0)
+            base = row * columns + begin
             weight = kind(1)
-            if weighted and row < rows:
+            if weighted and item < items:
                 weight = kind(weights[row])
             for k in range(width):
                 weight_of[k] = weight
@@ -205,7 +212,8 @@ def by_rows(spec):
                 load_true(y_true, base + column, true_of)
                 load_pred(y_pred, base + column, pred_of)
                 for k in range(width):
-                    of_column[k] = kind(column_weights[(column + k) * column_stride]) if with_column_weight else kind(1)
+                    at = (begin + column + k) * column_stride
+                    of_column[k] = kind(column_weights[at]) if with_column_weight else kind(1)
                 place = evaluate(
                     place, base + column, true_of, pred_of, values, hessians, weight_of, of_column, factor, label_scale,
                     label_shift, a, b, c, d, true_low, true_high, pred_low, pred_high,
@@ -220,7 +228,8 @@ def by_rows(spec):
                 column = i if i < head else i + vectors * width
                 load_one_true(y_true, base + column, true_of)
                 load_one_pred(y_pred, base + column, pred_of)
-                of_column[0] = kind(column_weights[column * column_stride]) if with_column_weight else kind(1)
+                at = (begin + column) * column_stride
+                of_column[0] = kind(column_weights[at]) if with_column_weight else kind(1)
                 place = evaluate_one(
                     place, base + column, true_of, pred_of, values, hessians, weight_of, of_column, factor, label_scale,
                     label_shift, a, b, c, d, true_low, true_high, pred_low, pred_high,
@@ -231,11 +240,32 @@ def by_rows(spec):
                     put_one(hessian, base + column, hessians)
                 row_high, row_low = add_one(row_high, row_low, values)
             row_high, row_low = sum_of_row(row_high, row_low, shared)
-            if own == 0 and row < rows:
+            if own == 0 and item < items:
+                if split:
+                    found[2 * item], found[2 * item + 1] = row_high, row_low
                 values[0] = joined(row_high, row_low) / divisor
-                if want_losses:
+                if want_losses and not split:
                     losses[row] = values[0]
                 high, low = add_one(high, low, values)
         finish(high, low, place, shared, places, partials, bad_places)
 
-    return kernel, [*arguments_of(spec), f"{spec.real}*", spec.real]
+    return kernel, [*arguments_of(spec), f"{spec.real}*", spec.real, "int64", "int64", f"{spec.real}*"]
+
+
+def losses_of_parts(spec):
+    """The losses of rows that were split, a block to a row."""
+    kind, sum_of_row = REALS[spec.real], row_sum(spec.real)
+
+    def kernel(found, rows, pieces, divisor, losses):
+        shared = cuda.shared.array(ENTRIES, kind)
+        own, threads = int64(cuda.threadIdx.x), int64(cuda.blockDim.x)
+        for row in range(int64(cuda.blockIdx.x), rows, int64(cuda.gridDim.x)):
+            high, low = kind(0), kind(0)
+            for q in range(own, pieces, threads):
+                high, error = two_sum(high, found[2 * (row * pieces + q)])
+                low += found[2 * (row * pieces + q) + 1] + error
+            high, low = sum_of_row(high, low, shared)
+            if own == 0:
+                losses[row] = joined(high, low) / divisor
+
+    return kernel, [f"{spec.real}*", "int64", "int64", spec.real, f"{spec.real}*"]
