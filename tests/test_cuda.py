@@ -20,6 +20,7 @@ from exact import assert_close, evaluate_elements, evaluate_rows, pack, pack_flo
 from table import Sample
 
 FLOATS = {"float32": np.float32, "float64": np.float64, "float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
+FLT_MAX = float(np.finfo(np.float32).max)
 REDUCTIONS = ("sum_over_batch_size", "sum", "mean_with_sample_weight", "none")
 
 
@@ -429,6 +430,10 @@ def test_few_long_rows(on, case, dtype, rng, reduction, simulated):
         got += both(on, loss, y, p, weight)[0]
         for a, b in zip(got, [*expected, expected[0]], strict=True):
             compare(a, b, tolerance(dtype))
+    if case.hessian and reduction == "none":
+        got, expected = both(on, loss.grad_and_hess, y, p)
+        for a, b in zip(got, expected, strict=True):
+            compare(a, b, tolerance(dtype))
     spoilt = p.copy()
     spoilt[1, -2] = np.nan
     got, expected = both(on, loss.value_and_grad, y, spoilt)
@@ -459,6 +464,37 @@ def raised(call):
     with pytest.raises(ValueError) as found:  # noqa: PT011 (the message is compared)
         call()
     return found.value
+
+
+def bad_elements(case, y, p):
+    """Arguments with elements out of range, near the end of the last row."""
+    if case.sparse:
+        wrong = y.copy()
+        wrong[-1] = p.shape[-1]
+        yield wrong, p
+    for name, (low, high) in (("y_true", case.true_bounds), ("y_pred", case.pred_bounds)):
+        bad = low - 1 if low > -np.inf else high + 1 if high < FLT_MAX else None
+        if bad is not None and not (case.sparse and name == "y_true"):
+            wrong = (y if name == "y_true" else p).copy()
+            wrong[-1, -2] = bad
+            yield (wrong, p) if name == "y_true" else (y, wrong)
+
+
+@pytest.mark.parametrize("rows", [2, 5])
+def test_errors_of_long_rows(on, case, rng, rows, simulated):
+    """Also where they are shared by several blocks."""
+    if case.columns:
+        pytest.skip("has short rows alone")
+    y, p = draw(case, rng, (rows, 45 if simulated else 100_003), "float32")
+    for arrays in bad_elements(case, y, p):
+        for loss in (case.make(), case.make(reduction=None)):
+            expected = raised(lambda arrays=arrays, loss=loss: loss.value_and_grad(*arrays))
+
+            def call(arrays=arrays, loss=loss):
+                loss.value_and_grad(*(on.put(x) for x in arrays))
+                fastloss.cuda.check()
+
+            assert str(raised(call)) == str(expected)
 
 
 @pytest.mark.parametrize("case", SPARSE, indirect=True, ids=lambda case: case.name)

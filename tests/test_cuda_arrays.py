@@ -155,6 +155,8 @@ SPLIT = {
     "SPARSE_SOFTMAX": ["parts", "rows", "finish"],
     "ROW": ["parts", "rows", "finish"],
     "ROW_MAXIMUM": ["parts", "rows", "finish"],
+    "SOFTMAX": ["rows", "rows", "rows", "rows", "finish"],
+    "NORMALIZE": ["rows", "rows", "rows", "finish"],
     "POINTWISE_MEAN": ["by_rows", "losses_of_parts", "finish"],
 }
 

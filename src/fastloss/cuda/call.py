@@ -601,7 +601,7 @@ class DeviceKernel:
             threads, rows, blocks = self.shape_of_rows(p, width, THREADS)
             block, pieces = (threads, rows), self.pieces(p)
             blocks = self.blocks_of_parts(p, pieces, rows) if pieces > 1 else blocks
-            spec += _key(split=pieces > 1)
+            spec = _key(**dict(spec), split=pieces > 1)
         partials, places = p.scratch.memory(p.real, 2 * blocks), p.scratch.memory("int64", blocks)
         # grad_and_hess is of the elements' own losses.
         per_row = 1 if len(outputs) > 1 else divide
@@ -711,17 +711,35 @@ class DeviceKernel:
             weighted=weights is not None, class_weights=class_weights, integer_labels=integers,
             bounded=_is_bounded(about),
         )  # fmt: skip
+        pieces = self.pieces(p)
+        found = found_places = launch.NOTHING
+        if pieces > 1:
+            found = p.scratch.memory(p.real, dense.FOUND * p.rows * pieces)
+            found_places = p.scratch.memory("int64", p.rows * pieces)
         pair = [*outputs, launch.NOTHING, launch.NOTHING][:2]
         true_bounds = (-math.inf, math.inf) if integers else about["true_bounds"]
-        partials, places, blocks = self.rows_launch(
-            p, dense.rows, spec, width, True,
-            lambda kept, partials, places: [
+
+
+        def arguments(kept, partials, places):
+            return [
                 p.true_memory, p.y_pred_memory, *pair, weights or launch.NOTHING, self.class_weights(p),
                 p.weighed[0] if p.weighed else launch.NOTHING, p.rows, p.columns, kept, self.factor(p, reduction, 1),
                 about["label_scale"], shift, *parameters, least, most,
                 *_real_bounds(true_bounds, p.real), *_real_bounds(about["pred_bounds"], p.real), partials, places, losses,
-            ],
-        )  # fmt: skip
+                PART, pieces, found, found_places,
+            ]  # fmt: skip
+
+        steps = dense.STEPS["softmax" if softmax else "normalize"] if pieces > 1 else ("all",)
+        # The first steps are the same whatever is wanted.
+        same = dict(spec) | dict.fromkeys(("want_gradient", "want_hessian", "want_losses"), False)
+        for step in steps[:-1]:
+            self.launch(
+                p, dense.rows, _key(**same, step=step), THREADS, self.blocks_of_parts(p, pieces, 1),
+                (2 if SIMULATED else THREADS, 1), 0, arguments(0, launch.NOTHING, launch.NOTHING),
+            )  # fmt: skip
+        partials, places, blocks = self.rows_launch(
+            p, dense.rows, _key(**dict(spec), step=steps[-1]), width, pieces == 1, arguments, pieces=pieces
+        )
         return partials, places, blocks, self.divisor(p, reduction)
 
 
@@ -742,12 +760,13 @@ class DeviceKernel:
         )  # fmt: skip
         gradient = outputs[0] if outputs else launch.NOTHING
         bounds = *_real_bounds(about["true_bounds"], p.real), *_real_bounds(about["pred_bounds"], p.real)
-        found = launch.NOTHING
+        found = found_places = launch.NOTHING
         if pieces > 1:
             found = p.scratch.memory("float64", rowwise.FOUND * p.rows * pieces)
+            found_places = p.scratch.memory("int64", p.rows * pieces)
             arguments = [
                 p.true_memory, p.y_pred_memory, weights or launch.NOTHING, p.rows, p.columns, about["label_scale"],
-                about["label_shift"], *bounds, PART, pieces, found,
+                about["label_shift"], *bounds, PART, pieces, found, found_places,
             ]  # fmt: skip
             block = (2 if SIMULATED else THREADS, 1)
             self.launch(
@@ -759,7 +778,7 @@ class DeviceKernel:
                 p.true_memory, p.y_pred_memory, gradient, weights or launch.NOTHING,
                 p.weighed[0] if p.weighed else launch.NOTHING, p.rows, p.columns, self.factor(p, reduction, 1),
                 about["label_scale"], about["label_shift"], *about["parameters"], *bounds, partials, places, losses,
-                PART, pieces, found,
+                PART, pieces, found, found_places,
             ],
             pieces=pieces,
         )  # fmt: skip

@@ -4,7 +4,8 @@
 As csrc/dense.h, softmax.h and normalize.h: a link says what it needs of a row, what a class of it is, and how the
 derivatives by its log-probability become those by y_pred. The statistics of a row come first, then the sums
 over its classes, then the derivatives; y_pred is kept in shared memory as far as it fits. Labels are dense or integers,
-whose smoothed one-hot form is never made. Classes without a label are passed over.
+whose smoothed one-hot form is never made. Classes without a label are passed over. Of few long rows each step is a kernel by
+itself, whose blocks share the rows.
 """
 
 import math
@@ -24,6 +25,7 @@ from fastloss.cuda.numerics import (
     find_bad,
     joined,
     label_loader,
+    row_least,
     row_maximum,
     row_sum,
     two_sum,
@@ -97,9 +99,22 @@ class _Normalize:
 
 LINKS = {"softmax": _Softmax, "normalize": _Normalize}
 
+# Steps of rows that are split, by links; the last one is of the values and derivatives.
+STEPS = {"softmax": ("largest", "terms", "sums", "results"), "normalize": ("largest", "sums", "results")}
+
+# Numbers of a part: the maximum, the sum of terms and its error, ties; three sums over classes with their errors.
+FOUND = 10
+
 
 def rows(spec):
-    """The kernel: a row is worked on by blockDim.x threads, blockDim.y rows by a block."""
+    """The kernel: a row is worked on by blockDim.x threads, blockDim.y rows by a block; or parts of rows that are split.
+
+    spec.step: one of STEPS, or "all" where rows are not split.
+    """
+    split, begins, ends = spec.step != "all", spec.step in ("all", "largest"), spec.step in ("all", "results")
+    has_terms, has_sums = spec.step in ("all", "terms"), spec.step in ("all", "sums")
+    only_largest, only_terms, only_sums = spec.step == "largest", spec.step == "terms", spec.step == "sums"
+    least_place = row_least()
     kind, width = REALS[spec.real], spec.width
     link, from_logits = LINKS[spec.link](spec.real), spec.link == "softmax"
     classify, derive = link.classify, link.derive
@@ -154,6 +169,18 @@ def rows(spec):
         return value_high, value_low, slope_high, slope_low, curvature_high, curvature_low
 
     @device
+    def merge(sums, found, part):
+        """What a part has found, added to the sums of a thread."""
+        value_high, value_low, slope_high, slope_low, curvature_high, curvature_low = sums
+        value_high, error = two_sum(value_high, found[part])
+        value_low += found[part + 1] + error
+        slope_high, error = two_sum(slope_high, found[part + 2])
+        slope_low += found[part + 3] + error
+        curvature_high, error = two_sum(curvature_high, found[part + 4])
+        curvature_low += found[part + 5] + error
+        return value_high, value_low, slope_high, slope_low, curvature_high, curvature_low
+
+    @device
     def derive_step(k, scale, column, y_true, y_pred, hessians, label, class_weights, label_scale, label_shift, a, b, c, d,
                     first, second, third, top, has_window, offset, floor, least, most, slope, curvature):  # fmt: skip
         y = label_at(k, column, label, y_true, class_weights, label_scale, label_shift)
@@ -175,7 +202,7 @@ def rows(spec):
 
     def kernel(y_true, y_pred, gradient, hessian, weights, class_weights, factor_at, count, columns, kept, factor,
                label_scale, label_shift, a, b, c, d, least, most, true_low, true_high, pred_low, pred_high,
-               partials, bad_places, losses):  # fmt: skip
+               partials, bad_places, losses, part_columns, pieces, found, found_places):  # fmt: skip
         shared = cuda.shared.array(ENTRIES, kind)
         places = cuda.shared.array(PARTS, int64)
         cache = cuda.shared.array(0, storage, alignment=16)
@@ -188,21 +215,27 @@ def rows(spec):
         place = int64(NOWHERE)
         if weighted:
             factor = factor * kind(factor_at[0])
-        for block in range(int64(cuda.blockIdx.x) * cuda.blockDim.y, count, int64(cuda.gridDim.x) * cuda.blockDim.y):
-            row = block + cuda.threadIdx.y
+        items = count * pieces if split else count
+        for block in range(int64(cuda.blockIdx.x) * cuda.blockDim.y, items, int64(cuda.gridDim.x) * cuda.blockDim.y):
+            item, begin, extent = block + cuda.threadIdx.y, int64(0), columns
+            live, row = item < items, item
+            if split:
+                row = item // pieces
+                begin = (item - row * pieces) * part_columns
+                extent = columns - begin if columns - begin < part_columns else part_columns
             # Threads beyond the last row take part in its reductions, of nothing.
-            extent = columns if row < count else int64(0)
-            base = row * columns
+            row, extent, shared_by = row if live else int64(0), extent if live else int64(0), pieces if live else int64(0)
+            base = row * columns + begin
             weight, label, wrong = kind(1), int64(-1), False
-            if row < count:
+            if live:
                 if weighted:
                     weight = kind(weights[row])
                 if integers:
                     label = label_of(y_true, row)
                     wrong = weight != kind(0) and (label < 0 or label >= columns)
                     if wrong:
-                        found = row * PLACES + BAD_LABEL
-                        place = found if found < place else place
+                        of_label = row * PLACES + BAD_LABEL
+                        place = of_label if of_label < place else place
                     if by_label and not wrong and weight != kind(0):
                         weight = weight * kind(class_weights[label])
             counted = weight != kind(0)
@@ -213,7 +246,7 @@ def rows(spec):
 
             # What the link needs of the row
             high, low, top = kind(0), kind(0), kind(-infinite)
-            for v in range(own, vectors, threads):
+            for v in range(own, vectors if begins else int64(0), threads):
                 column = head + v * width
                 load_pred(y_pred, base + column, buffer)
                 if v < kept:
@@ -226,7 +259,7 @@ def rows(spec):
                         top = buffer[j] if buffer[j] > top else top
                 else:
                     high, low = _add_each(width, high, low, buffer)
-            for i in range(own, rest, threads):
+            for i in range(own, rest if begins else int64(0), threads):
                 column = i if i < head else i + vectors * width
                 load_one(y_pred, base + column, buffer)
                 if bounded and counted:
@@ -237,12 +270,26 @@ def rows(spec):
                     high, low = add_one(high, low, buffer)
             has_window, offset, floor = False, kind(0), kind(0)
             first, second, third = kind(0), kind(0), kind(0)
+            if split and not begins:
+                for q in range(own, shared_by, threads):
+                    part = FOUND * (row * pieces + q)
+                    top = found[part] if found[part] > top else top
+                    if not has_terms:
+                        high, error = two_sum(high, found[part + 1])
+                        low += found[part + 2] + error
+                    if ends:
+                        place = found_places[row * pieces + q] if found_places[row * pieces + q] < place else place
+                if not ends and live:
+                    place = found_places[item] if found_places[item] < place else place
             if from_logits:
                 top = maximum_of_row(top, shared)
                 has_window = fits(top)
                 offset, floor = offset_of(exponent(top)), floor_of(exponent(top))
                 ties = kind(0)
-                for v in range(own, vectors, threads):
+                if split and not has_terms:
+                    for q in range(own, shared_by, threads):
+                        ties += found[FOUND * (row * pieces + q) + 3]
+                for v in range(own, vectors if has_terms else int64(0), threads):
                     if v < kept:
                         load_pred(cache, cached + v * width, buffer)
                     else:
@@ -253,7 +300,7 @@ def rows(spec):
                         ties += kind(1) if z == top else kind(0)
                         buffer[j] = kind(0) if z == top else t
                     high, low = add(high, low, buffer)
-                for i in range(own, rest, threads):
+                for i in range(own, rest if has_terms else int64(0), threads):
                     load_one(y_pred, base + (i if i < head else i + vectors * width), buffer)
                     z = buffer[0]
                     t = term(z, offset, floor) if has_window else relative_term(z, top)
@@ -262,22 +309,32 @@ def rows(spec):
                     high, low = add_one(high, low, buffer)
                 high, low = sum_of_row(high, low, shared)
                 ties, _ = sum_of_row(ties, kind(0), shared)
-                own_term = term(top, offset, floor) if has_window else relative_term(kind(0), kind(0))
-                others = joined(high, low) + own_term * (ties - kind(1))
-                if not (top < kind(infinite) and ties > kind(0)):
-                    others = kind(nan)
-                second = kind(1) / (own_term + others)
-                first = kind(math.log1p(others / own_term))
-                third = others * second
+                if only_terms and own == 0 and live:
+                    found[FOUND * item + 1], found[FOUND * item + 2], found[FOUND * item + 3] = high, low, ties
+                if not (only_largest or only_terms):
+                    own_term = term(top, offset, floor) if has_window else relative_term(kind(0), kind(0))
+                    others = joined(high, low) + own_term * (ties - kind(1))
+                    if not (top < kind(infinite) and ties > kind(0)):
+                        others = kind(nan)
+                    second = kind(1) / (own_term + others)
+                    first = kind(math.log1p(others / own_term))
+                    third = others * second
             else:
                 high, low = sum_of_row(high, low, shared)
+                if only_largest and own == 0 and live:
+                    found[FOUND * item + 1], found[FOUND * item + 2] = high, low
                 first, second = two_sum(high, low)
                 if second != second:
                     first, second = high, kind(0)
 
             # Sums over the classes
+            if only_largest and own == 0 and live:
+                found[FOUND * item] = top
             sums = (kind(0), kind(0), kind(0), kind(0), kind(0), kind(0))
-            for v in range(own, vectors, threads):
+            if split and ends:
+                for q in range(own, shared_by, threads):
+                    sums = merge(sums, found, FOUND * (row * pieces + q) + 4)
+            for v in range(own, vectors if has_sums else int64(0), threads):
                 column = head + v * width
                 if not integers:
                     load_true(y_true, base + column, labels)
@@ -289,10 +346,10 @@ def rows(spec):
                 else:
                     load_pred(y_pred, base + column, buffer)
                 sums = sum_all(
-                    sums, column, labels, buffer, label, class_weights, label_scale, label_shift, a, b, c, d,
+                    sums, begin + column, labels, buffer, label, class_weights, label_scale, label_shift, a, b, c, d,
                     first, second, third, top, has_window, offset, floor, least, most,
                 )  # fmt: skip
-            for i in range(own, rest, threads):
+            for i in range(own, rest if has_sums else int64(0), threads):
                 column = i if i < head else i + vectors * width
                 if not integers:
                     load_one_true(y_true, base + column, labels)
@@ -300,11 +357,25 @@ def rows(spec):
                         place = find_bad(labels[0], true_low, true_high, BAD_TRUE, base + column, place)
                 load_one(y_pred, base + column, buffer)
                 sums = sum_single(
-                    sums, column, labels, buffer, label, class_weights, label_scale, label_shift, a, b, c, d,
+                    sums, begin + column, labels, buffer, label, class_weights, label_scale, label_shift, a, b, c, d,
                     first, second, third, top, has_window, offset, floor, least, most,
                 )  # fmt: skip
+            if only_sums:
+                value_high, value_low = sum_of_row(sums[0], sums[1], shared)
+                slope_high, slope_low = sum_of_row(sums[2], sums[3], shared)
+                curvature_high, curvature_low = sum_of_row(sums[4], sums[5], shared)
+                if own == 0 and live:
+                    part = FOUND * item + 4
+                    found[part], found[part + 1], found[part + 2] = value_high, value_low, slope_high
+                    found[part + 3], found[part + 4], found[part + 5] = slope_low, curvature_high, curvature_low
+            if split and not ends:
+                own_place = least_place(place, places)
+                if own == 0 and live:
+                    found_places[item] = own_place
+                place = int64(NOWHERE)
+                continue
             high, low = sum_of_row(sums[0], sums[1], shared)
-            if own == 0 and row < count:
+            if own == 0 and live and begin == 0:
                 buffer[0] = joined(high, low) * weight if counted else kind(0)
                 if wrong:
                     buffer[0] = kind(nan)
@@ -327,8 +398,8 @@ def rows(spec):
                     else:
                         load_pred(y_pred, base + column, buffer)
                     derive_all(
-                        scale, column, labels, buffer, hessians, label, class_weights, label_scale, label_shift, a, b, c, d,
-                        first, second, third, top, has_window, offset, floor, least, most, slope, curvature,
+                        scale, begin + column, labels, buffer, hessians, label, class_weights, label_scale, label_shift,
+                        a, b, c, d, first, second, third, top, has_window, offset, floor, least, most, slope, curvature,
                     )  # fmt: skip
                     put(gradient, base + column, buffer)
                     if want_hessian:
@@ -339,13 +410,14 @@ def rows(spec):
                         load_one_true(y_true, base + column, labels)
                     load_one(y_pred, base + column, buffer)
                     derive_single(
-                        scale, column, labels, buffer, hessians, label, class_weights, label_scale, label_shift, a, b, c, d,
-                        first, second, third, top, has_window, offset, floor, least, most, slope, curvature,
+                        scale, begin + column, labels, buffer, hessians, label, class_weights, label_scale, label_shift,
+                        a, b, c, d, first, second, third, top, has_window, offset, floor, least, most, slope, curvature,
                     )  # fmt: skip
                     put_one(gradient, base + column, buffer)
                     if want_hessian:
                         put_one(hessian, base + column, hessians)
-        finish(block_high, block_low, place, shared, places, partials, bad_places)
+        if ends:
+            finish(block_high, block_low, place, shared, places, partials, bad_places)
 
     arguments = [
         f"{spec.y_true}*", f"{spec.y_pred}*", f"{spec.gradient}*", f"{spec.gradient}*", "float64*", "float64*", "float64*",
@@ -353,6 +425,7 @@ def rows(spec):
         *[spec.real] * 13,  # factor, label_scale, label_shift, four parameters, bounds of logarithms, y_true and y_pred
         f"{spec.real}*", "int64*",  # sums and first bad row of each block
         f"{spec.real}*",
+        "int64", "int64", f"{spec.real}*", "int64*",  # columns of a part, parts of a row, what steps have found, bad places
     ]  # fmt: skip
     return kernel, arguments
 

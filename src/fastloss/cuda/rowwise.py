@@ -23,8 +23,8 @@ from fastloss.cuda.numerics import (
     with_four_parameters,
 )
 
-# Numbers of a part: three sums with their errors; the maximum, its ties, a NaN; the first bad element.
-FOUND = 10
+# Numbers of a part: three sums with their errors; the maximum, its ties, a NaN.
+FOUND = 9
 
 
 def _collector(spec, width):
@@ -67,7 +67,7 @@ def parts(spec):
     has_maximum, weighted, bounded, infinite = spec.has_maximum, spec.weighted, spec.bounded, math.inf
 
     def kernel(y_true, y_pred, weights, count, columns, label_scale, label_shift, true_low, true_high, pred_low, pred_high,
-               part_columns, pieces, found):  # fmt: skip
+               part_columns, pieces, found, found_places):  # fmt: skip
         shared = cuda.shared.array(ENTRIES, kind)
         places = cuda.shared.array(PARTS, int64)
         labels = cuda.local.array(width, kind)
@@ -115,10 +115,11 @@ def parts(spec):
                 found[first], found[first + 1], found[first + 2], found[first + 3] = s1, e1, s2, e2
                 found[first + 4], found[first + 5], found[first + 6], found[first + 7] = s3, e3, most, ties
                 found[first + 8] = unordered
-                found[first + 9] = kind(-1) if place == int64(NOWHERE) else kind(place)
+                found_places[item] = place
 
     arguments = [
         f"{spec.y_true}*", f"{spec.y_pred}*", "float64*", "int64", "int64", *["float64"] * 6, "int64", "int64", "float64*",
+        "int64*",
     ]  # fmt: skip
     return kernel, arguments
 
@@ -138,7 +139,7 @@ def rows(spec):
     weighted, bounded, scaled, infinite = spec.weighted, spec.bounded, spec.scaled, math.inf
 
     @device
-    def merge(sums, found, first, place):
+    def merge(sums, found, first):
         """What a part has found, added to the sums of a thread."""
         s1, e1, s2, e2, s3, e3, most, ties, unordered = sums
         s1, error = two_sum(s1, found[first])
@@ -151,10 +152,7 @@ def rows(spec):
         ties = kind(0) if candidate > most else ties
         ties += found[first + 7] if candidate >= most else kind(0)
         most = candidate if candidate > most else most
-        bad = found[first + 9]
-        if bad >= kind(0) and int64(bad) < place:
-            place = int64(bad)
-        return (s1, e1, s2, e2, s3, e3, most, ties, unordered + found[first + 8]), place
+        return s1, e1, s2, e2, s3, e3, most, ties, unordered + found[first + 8]
 
     @device
     def derive(count, y_true, y_pred, true_scale, pred_scale, label_scale, label_shift, most, first, second, scale):
@@ -168,7 +166,7 @@ def rows(spec):
 
     def kernel(y_true, y_pred, gradient, weights, factor_at, count, columns, factor, label_scale, label_shift, a, b, c, d,
                true_low, true_high, pred_low, pred_high, partials, bad_places, losses, part_columns, pieces,
-               found):  # fmt: skip
+               found, found_places):  # fmt: skip
         shared = cuda.shared.array(ENTRIES, kind)
         places = cuda.shared.array(PARTS, int64)
         labels = cuda.local.array(width, kind)
@@ -213,7 +211,8 @@ def rows(spec):
             sums = (none, none, none, none, none, none, kind(-infinite), none, none)
             if split:
                 for q in range(own, pieces if live else int64(0), threads):
-                    sums, place = merge(sums, found, FOUND * (row * pieces + q), place)
+                    sums = merge(sums, found, FOUND * (row * pieces + q))
+                    place = found_places[row * pieces + q] if found_places[row * pieces + q] < place else place
             else:
                 for v in range(own, vectors, threads):
                     index = base + head + v * width
@@ -278,6 +277,6 @@ def rows(spec):
         *["float64"] * 11,  # factor, label_scale, label_shift, four parameters, bounds of y_true and y_pred
         "float64*", "int64*",  # sums and first bad row of each block
         f"{spec.real}*",
-        "int64", "int64", "float64*",  # columns of a part, parts of a row, what `parts` has found
+        "int64", "int64", "float64*", "int64*",  # columns of a part, parts of a row, what `parts` has found, bad places
     ]  # fmt: skip
     return kernel, arguments
