@@ -392,6 +392,15 @@ def test_output_named_like_a_folder(cli, bad_files):
     assert error == "fastloss: error: new/: expected the name of a file to write, got that of a folder\n"
 
 
+@pytest.fixture
+def heeds_signals():
+    """As in a terminal; who runs the tests in the background may ignore SIGINT."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeds_signals")
 @pytest.mark.parametrize("stage", ["update", "gradient"])
 @pytest.mark.parametrize(
     ("stop", "expected"),
