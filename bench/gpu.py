@@ -122,8 +122,8 @@ def row_of(label, loss, shape, dtype, operation, peers):
     for name in peers:
         try:
             contestants[name] = [PEERS[name](label, y, p, operation) for y, p in pairs]
-            for call in contestants[name]:
-                call()
+            for contestant in contestants[name]:
+                contestant()
             torch.cuda.synchronize()
         except Missing as why:
             contestants.pop(name, None)

@@ -572,7 +572,12 @@ def test_elements_out_of_bounds(on, case, rng):
         bad = y_bad if name == "y_true" else p_bad
         bad[(1,) * bad.ndim] = -0.25
         case.make()(on.put(y_bad), on.put(p_bad))
-        assert str(raised(fastloss.cuda.check)) == str(raised(lambda y=y_bad, p=p_bad: case.make()(y, p)))
+        expected = str(raised(lambda y=y_bad, p=p_bad: case.make()(y, p)))
+        assert str(raised(fastloss.cuda.check)) == expected
+        # The element is told of as it was.
+        given = on.put(p_bad)
+        case.make().value_and_grad(on.put(y_bad), given, out=given)
+        assert str(raised(fastloss.cuda.check)) == expected
 
 
 def test_shapes_that_do_not_fit(on, case, rng):

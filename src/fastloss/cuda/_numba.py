@@ -239,7 +239,16 @@ else:
                 pointer, source = (_address(context, builder, sig.args[i], args[i]) for i in (0, 2))
                 reals = [builder.load(builder.gep(source, [_constant(k)])) for k in range(width)]
                 size = STORAGES[storage].itemsize
-                if size == 2 and width % 2 == 0:
+                if size == 2 and width % 2 == 0 and storage == "float16" and real == "float64":
+                    # Rounded once, as single elements are.
+                    halves = [builder.bitcast(_from_real(builder, x, storage, real), ir.IntType(16)) for x in reals]
+                    words = [builder.zext(x, _INT32) for x in halves]
+                    values = [
+                        builder.or_(a, builder.shl(b, _constant(16)))
+                        for a, b in zip(words[::2], words[1::2], strict=True)
+                    ]
+                    element = _INT32
+                elif size == 2 and width % 2 == 0:
                     # By words, for the same reason as loads.
                     instruction = f"cvt.rn.{'b' if storage == 'bfloat16' else ''}f16x2.f32 $0, $1, $2;"
                     reals = reals if real == "float32" else [builder.fptrunc(x, ir.FloatType()) for x in reals]

@@ -117,6 +117,11 @@ def _from_interface(value):
     shape = tuple(interface["shape"])
     view = at_address(address or 0, shape, interface.get("strides"), dtype)
     library = _library_of(value)
+    if library == "other" and interface.get("version", 0) < 3 and hasattr(value, "__dlpack__"):
+        # Such an interface does not say what it is ordered after.
+        found = _from_dlpack(value)
+        found.writeable = not read_only
+        return found
     return Array(value, library, storage, view, value, _device_of(value, library, address), not read_only)
 
 
@@ -127,7 +132,8 @@ def _device_of(value, library, address):
     if library == "cupy":
         return value.device.id
     if library == "numba":
-        return value.gpu_data.context.device.id
+        # Views of the memory of others have the context that was current where they were made.
+        return launch.device_of(address) if address else value.gpu_data.context.device.id
     if hasattr(value, "__dlpack_device__"):
         return int(value.__dlpack_device__()[1])
     return launch.device_of(address) if address else 0

@@ -102,7 +102,8 @@ def raise_pending(device):
         wrong, number, place, bits, label = (int(word) for word in slots[first])
         slots[first, 0] = 0
         # Others are for those who ask next.
-        words[0] = found.size > 1
+        if found.size > 1:
+            words[0] = 1
     with _recent_lock:
         told = next((told for known, told in _recent if known == number), None)
     value = float(np.int64(bits).view(np.float64))
@@ -458,7 +459,7 @@ class DeviceKernel:
         view, pred = array.view, p.y_pred.view
         in_place = view.__array_interface__["data"] == pred.__array_interface__["data"] and view.strides == pred.strides
         others = [p.y_true.view, *(x.view for x in (p.sample_weight, p.mask) if isinstance(x, arrays.Array))]
-        # The value of an element out of bounds is read for its error after all is written.
+        # The value of an element out of bounds is read for its error after the kernels have written.
         in_place = in_place and self.about["pred_bounds"] == (-math.inf, math.inf)
         apart = all(not _validate.share_memory(view, other) for other in ([] if in_place else [pred]) + others)
         return _Place(array, out, apart)
@@ -479,15 +480,16 @@ class DeviceKernel:
         if p.rows == 0 and losses is not None:
             return losses.given
         partials, bad_places, blocks, divisor = runner(self, p, kind, weights, outputs, losses is not None, loss_memory)
-        for place, output in zip(places, outputs, strict=True):
-            self.written(p, place, output)
         if value is not None or _checks_labels:
             self.finish(p, kind, partials, bad_places, blocks, divisor, value)
+        # What was wrong has been read: the derivative may lie where it was.
+        for place, output in zip(places, outputs, strict=True):
+            self.written(p, place, output)
         p.scratch.allocate(p.y_pred, p.stream)
         for make, spec, threads, grid, block, shared, arguments in p.launches:
             p.device.launch(make, spec, threads, grid, block, shared, p.stream, arguments)
         # Numba, CuPy and PyTorch wait, or reuse memory in the order of the stream.
-        given = (p.y_true, p.y_pred, p.sample_weight, p.mask, p.reference_labels, p.references)
+        given = (p.y_true, p.y_pred, p.sample_weight, p.mask, p.reference_labels, p.references, *(x.array for x in places))
         foreign = [x.owner for x in given if isinstance(x, arrays.Array) and x.library == "other"]
         if foreign:
             p.device.hold(foreign, p.stream)
@@ -617,7 +619,7 @@ class DeviceKernel:
             self.launch(p, pointwise.flat, spec, 256, blocks, block, 0, arguments)
             return partials, places, blocks, self.divisor(p, reduction, divide)
         found = p.scratch.memory(p.real, 2 * p.rows * pieces) if pieces > 1 else launch.NOTHING
-        arguments += [losses, float(divide), PART, pieces, found]
+        arguments += [losses, float(divide), self.part(p), pieces, found]
         self.launch(p, pointwise.by_rows, spec, THREADS, blocks, block, 0, arguments)
         if pieces > 1 and want_losses:
             self.launch(
@@ -626,9 +628,13 @@ class DeviceKernel:
             )  # fmt: skip
         return partials, places, blocks, self.divisor(p, reduction)
 
+    def part(self, p):
+        """Columns of a part of a row; there are not many parts, as each puts all of its row together."""
+        return max(PART, -(-p.columns // 1024))
+
     def pieces(self, p):
         """Parts that each row is split into, where rows are few and long."""
-        return -(-p.columns // PART) if 0 < p.rows <= FEW_ROWS else 1
+        return -(-p.columns // self.part(p)) if 0 < p.rows <= FEW_ROWS else 1
 
     def blocks_of_parts(self, p, pieces, rows):
         """Blocks for the parts of all rows, so many in each."""
@@ -673,7 +679,7 @@ class DeviceKernel:
         if pieces > 1:
             found = p.scratch.memory(p.real, 3 * p.rows * pieces)
             block = (2 if SIMULATED else THREADS, 1)
-            arguments = [p.true_memory, p.y_pred_memory, p.rows, p.columns, PART, pieces, found]
+            arguments = [p.true_memory, p.y_pred_memory, p.rows, p.columns, self.part(p), pieces, found]
             blocks = min(p.rows * pieces, 4 if SIMULATED else BLOCKS)
             self.launch(p, sparse_softmax.parts, _key(**storages), THREADS, blocks, block, 0, arguments)
         gradient = outputs[0] if outputs else launch.NOTHING
@@ -682,7 +688,7 @@ class DeviceKernel:
             lambda kept, partials, places: [
                 p.true_memory, p.y_pred_memory, gradient, weights or launch.NOTHING, self.class_weights(p),
                 p.weighed[0] if p.weighed else launch.NOTHING, p.rows, p.columns, kept, self.factor(p, reduction, 1),
-                *about["parameters"], partials, places, losses, PART, pieces, found,
+                *about["parameters"], partials, places, losses, self.part(p), pieces, found,
             ],
             most, pieces,
         )  # fmt: skip
@@ -726,7 +732,7 @@ class DeviceKernel:
                 p.weighed[0] if p.weighed else launch.NOTHING, p.rows, p.columns, kept, self.factor(p, reduction, 1),
                 about["label_scale"], shift, *parameters, least, most,
                 *_real_bounds(true_bounds, p.real), *_real_bounds(about["pred_bounds"], p.real), partials, places, losses,
-                PART, pieces, found, found_places,
+                self.part(p), pieces, found, found_places,
             ]  # fmt: skip
 
         steps = dense.STEPS["softmax" if softmax else "normalize"] if pieces > 1 else ("all",)
@@ -766,7 +772,7 @@ class DeviceKernel:
             found_places = p.scratch.memory("int64", p.rows * pieces)
             arguments = [
                 p.true_memory, p.y_pred_memory, weights or launch.NOTHING, p.rows, p.columns, about["label_scale"],
-                about["label_shift"], *bounds, PART, pieces, found, found_places,
+                about["label_shift"], *bounds, self.part(p), pieces, found, found_places,
             ]  # fmt: skip
             block = (2 if SIMULATED else THREADS, 1)
             self.launch(
@@ -778,7 +784,7 @@ class DeviceKernel:
                 p.true_memory, p.y_pred_memory, gradient, weights or launch.NOTHING,
                 p.weighed[0] if p.weighed else launch.NOTHING, p.rows, p.columns, self.factor(p, reduction, 1),
                 about["label_scale"], about["label_shift"], *about["parameters"], *bounds, partials, places, losses,
-                PART, pieces, found, found_places,
+                self.part(p), pieces, found, found_places,
             ],
             pieces=pieces,
         )  # fmt: skip

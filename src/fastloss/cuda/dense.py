@@ -286,7 +286,7 @@ def rows(spec):
                 has_window = fits(top)
                 offset, floor = offset_of(exponent(top)), floor_of(exponent(top))
                 ties = kind(0)
-                if split and not has_terms:
+                if split and not has_terms and not only_largest:
                     for q in range(own, shared_by, threads):
                         ties += found[FOUND * (row * pieces + q) + 3]
                 for v in range(own, vectors if has_terms else int64(0), threads):

@@ -164,6 +164,8 @@ class _Device:
         self.driver, self.ordinal = driver, ordinal
         self.device, self.name, *capability = _about_device(driver, ordinal)
         self.capability = tuple(capability)
+        if self.capability < (8, 0):
+            raise RuntimeError(f"{self.name}: compute capability {capability[0]}.{capability[1]}, expected 8.0 or later")
         self.context = _checked(driver.cuDevicePrimaryCtxRetain(self.device))
         attribute = driver.CUdevice_attribute
         self.shared_bytes = _checked(
@@ -236,17 +238,27 @@ class _Device:
         """Waits for a stream, or for all if that is None."""
         with self.current():
             _checked(self.driver.cuCtxSynchronize() if stream is None else self.driver.cuStreamSynchronize(stream))
+            self._release()
 
     def hold(self, owners, stream):
         """Keeps objects alive until what was launched on a stream is done."""
-        driver, done = self.driver, int(self.driver.CUresult.CUDA_SUCCESS)
+        driver = self.driver
         with self.current():
             event = _checked(driver.cuEventCreate(int(driver.CUevent_flags.CU_EVENT_DISABLE_TIMING)))
             _checked(driver.cuEventRecord(event, stream))
             with self._lock:
                 self._held.append((event, owners))
-                while self._held and int(driver.cuEventQuery(self._held[0][0])[0]) == done:
-                    driver.cuEventDestroy(self._held.popleft()[0])
+            self._release()
+
+    def _release(self):
+        """Lets go of what is done."""
+        gone, done = [], int(self.driver.CUresult.CUDA_SUCCESS)
+        with self._lock:
+            while self._held and int(self.driver.cuEventQuery(self._held[0][0])[0]) == done:
+                gone.append(self._held.popleft())
+        # Outside of the lock: what goes may call fastloss.
+        for event, _ in gone:
+            self.driver.cuEventDestroy(event)
 
 
 def _checked(answer):

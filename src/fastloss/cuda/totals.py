@@ -227,6 +227,8 @@ def finish(spec):
                     words[slot + 1] = number
                     words[slot + 2] = place
                     words[slot + 3] = bits_as_int64(buffer[0])
+                    # The host may look at slots at any time.
+                    cuda.threadfence_system()
                     words[slot] = wrong
                     cuda.threadfence_system()
                     words[0] = int64(1)
