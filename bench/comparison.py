@@ -3,7 +3,7 @@
 
 Every library gets the same inputs, a sample in each call, and what it gives is compared with references of 50 digits.
 Those that are not installed are left out. Each runs in a process of its own, as Keras has one backend in a process.
-Needs the extras peers and test, PyTorch, and some 20 minutes. By hand:
+Needs the extras peers and test, PyTorch, and some 5 minutes. By hand:
 
     python bench/comparison.py            # --only REGEX chooses losses, to the terminal
     python bench/comparison.py --poor     # the calls of tests/poor_cases.py again, and no others: 2 minutes

@@ -27,10 +27,12 @@ from fastloss.cuda.numerics import (
 FOUND = 9
 
 
-def _collector(spec, width):
-    """A device function: adds elements to the sums of a thread."""
-    kind, fma, has_maximum = REALS["float64"], fused_multiply_add("float64"), spec.has_maximum
-    element = device(ELEMENTS[spec.element])
+def _reader(spec):
+    """A device function: what a thread reads of a row, or of a part of one, adds up to, and the first bad place."""
+    kind, width, fma, has_maximum = REALS["float64"], spec.width, fused_multiply_add("float64"), spec.has_maximum
+    element, bounded, infinite = device(ELEMENTS[spec.element]), spec.bounded, math.inf
+    load_true, load_pred = load(spec.y_true, "float64", width), load(spec.y_pred, "float64", width)
+    load_one_true, load_one_pred = load(spec.y_true, "float64", 1), load(spec.y_pred, "float64", 1)
 
     @device
     def collect(count, sums, y_true, y_pred, true_scale, pred_scale, label_scale, label_shift):
@@ -54,17 +56,41 @@ def _collector(spec, width):
                     e3 += error
         return s1, e1, s2, e2, s3, e3, most, ties, unordered
 
-    return collect
+    @device
+    def read(y_true, y_pred, base, extent, counted, own, threads, labels, buffer, true_scale, pred_scale, label_scale,
+             label_shift, true_low, true_high, pred_low, pred_high, place):  # fmt: skip
+        none = kind(0)
+        sums = (none, none, none, none, none, none, kind(-infinite), none, none)
+        head = (-base) & (width - 1)
+        head = extent if extent < head else head
+        vectors = (extent - head) // width
+        for v in range(own, vectors, threads):
+            index = base + head + v * width
+            load_true(y_true, index, labels)
+            load_pred(y_pred, index, buffer)
+            if bounded and counted:
+                for k in range(width):
+                    place = find_bad(labels[k], true_low, true_high, BAD_TRUE, index + k, place)
+                    place = find_bad(buffer[k], pred_low, pred_high, BAD_PRED, index + k, place)
+            sums = collect(width, sums, labels, buffer, true_scale, pred_scale, label_scale, label_shift)
+        for i in range(own, extent - vectors * width, threads):
+            index = base + (i if i < head else i + vectors * width)
+            load_one_true(y_true, index, labels)
+            load_one_pred(y_pred, index, buffer)
+            if bounded and counted:
+                place = find_bad(labels[0], true_low, true_high, BAD_TRUE, index, place)
+                place = find_bad(buffer[0], pred_low, pred_high, BAD_PRED, index, place)
+            sums = collect(1, sums, labels, buffer, true_scale, pred_scale, label_scale, label_shift)
+        return sums, place
+
+    return read
 
 
 def parts(spec):
     """Of few long rows: what the parts of each add up to, a block to a part."""
-    kind, width = REALS["float64"], spec.width
-    load_true, load_pred = load(spec.y_true, "float64", width), load(spec.y_pred, "float64", width)
-    load_one_true, load_one_pred = load(spec.y_true, "float64", 1), load(spec.y_pred, "float64", 1)
-    collect, least = _collector(spec, width), row_least()
+    kind, width, read, least = REALS["float64"], spec.width, _reader(spec), row_least()
     sum_of_row, maximum_of_row = row_sum("float64"), row_maximum("float64")
-    has_maximum, weighted, bounded, infinite = spec.has_maximum, spec.weighted, spec.bounded, math.inf
+    has_maximum, weighted, infinite = spec.has_maximum, spec.weighted, math.inf
 
     def kernel(y_true, y_pred, weights, count, columns, label_scale, label_shift, true_low, true_high, pred_low, pred_high,
                part_columns, pieces, found, found_places):  # fmt: skip
@@ -80,27 +106,10 @@ def parts(spec):
             base, place, counted = row * columns + begin, int64(NOWHERE), True
             if weighted:
                 counted = weights[row] != none
-            head = (-base) & (width - 1)
-            head = extent if extent < head else head
-            vectors = (extent - head) // width
-            sums = (none, none, none, none, none, none, kind(-infinite), none, none)
-            for v in range(own, vectors, threads):
-                index = base + head + v * width
-                load_true(y_true, index, labels)
-                load_pred(y_pred, index, buffer)
-                if bounded and counted:
-                    for k in range(width):
-                        place = find_bad(labels[k], true_low, true_high, BAD_TRUE, index + k, place)
-                        place = find_bad(buffer[k], pred_low, pred_high, BAD_PRED, index + k, place)
-                sums = collect(width, sums, labels, buffer, one, one, label_scale, label_shift)
-            for i in range(own, extent - vectors * width, threads):
-                index = base + (i if i < head else i + vectors * width)
-                load_one_true(y_true, index, labels)
-                load_one_pred(y_pred, index, buffer)
-                if bounded and counted:
-                    place = find_bad(labels[0], true_low, true_high, BAD_TRUE, index, place)
-                    place = find_bad(buffer[0], pred_low, pred_high, BAD_PRED, index, place)
-                sums = collect(1, sums, labels, buffer, one, one, label_scale, label_shift)
+            sums, place = read(
+                y_true, y_pred, base, extent, counted, own, threads, labels, buffer, one, one, label_scale, label_shift,
+                true_low, true_high, pred_low, pred_high, place,
+            )  # fmt: skip
             s1, e1 = sum_of_row(sums[0], sums[1], shared)
             s2, e2 = sum_of_row(sums[2], sums[3], shared)
             s3, e3 = sum_of_row(sums[4], sums[5], shared)
@@ -130,13 +139,13 @@ def rows(spec):
     load_true, load_pred = load(spec.y_true, "float64", width), load(spec.y_pred, "float64", width)
     load_one_true, load_one_pred = load(spec.y_true, "float64", 1), load(spec.y_pred, "float64", 1)
     put, put_one = store(spec.gradient, "float64", width), store(spec.gradient, "float64", 1)
-    element, collect = device(ELEMENTS[spec.element]), _collector(spec, width)
+    element, read = device(ELEMENTS[spec.element]), _reader(spec)
     of_row = with_four_parameters(ROW_FUNCTIONS[f"{spec.element}_row"], 5)
     derivative = device(ROW_FUNCTIONS[f"{spec.element}_derivative"])
     add_one, finish, fma = adder(1), block_results("float64"), fused_multiply_add("float64")
     sum_of_row, maximum_of_row = row_sum("float64"), row_maximum("float64")
     has_maximum, want_gradient, want_losses, split = spec.has_maximum, spec.want_gradient, spec.want_losses, spec.split
-    weighted, bounded, scaled, infinite = spec.weighted, spec.bounded, spec.scaled, math.inf
+    weighted, scaled, infinite = spec.weighted, spec.scaled, math.inf
 
     @device
     def merge(sums, found, first):
@@ -214,23 +223,10 @@ def rows(spec):
                     sums = merge(sums, found, FOUND * (row * pieces + q))
                     place = found_places[row * pieces + q] if found_places[row * pieces + q] < place else place
             else:
-                for v in range(own, vectors, threads):
-                    index = base + head + v * width
-                    load_true(y_true, index, labels)
-                    load_pred(y_pred, index, buffer)
-                    if bounded and counted:
-                        for k in range(width):
-                            place = find_bad(labels[k], true_low, true_high, BAD_TRUE, index + k, place)
-                            place = find_bad(buffer[k], pred_low, pred_high, BAD_PRED, index + k, place)
-                    sums = collect(width, sums, labels, buffer, true_scale, pred_scale, label_scale, label_shift)
-                for i in range(own, rest, threads):
-                    index = base + (i if i < head else i + vectors * width)
-                    load_one_true(y_true, index, labels)
-                    load_one_pred(y_pred, index, buffer)
-                    if bounded and counted:
-                        place = find_bad(labels[0], true_low, true_high, BAD_TRUE, index, place)
-                        place = find_bad(buffer[0], pred_low, pred_high, BAD_PRED, index, place)
-                    sums = collect(1, sums, labels, buffer, true_scale, pred_scale, label_scale, label_shift)
+                sums, place = read(
+                    y_true, y_pred, base, extent, counted, own, threads, labels, buffer, true_scale, pred_scale, label_scale,
+                    label_shift, true_low, true_high, pred_low, pred_high, place,
+                )  # fmt: skip
             high, low = sum_of_row(sums[0], sums[1], shared)
             s1 = joined(high, low)
             s2, s3, most, ties = none, none, none, none
